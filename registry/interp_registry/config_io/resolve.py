@@ -1,0 +1,344 @@
+"""Merge defaults, files and command-line options into one dictionary, remember who set what, and decode it once."""
+
+import dataclasses
+import fnmatch
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import draccus
+from draccus.utils import DecodingError, DraccusException
+
+from interp_registry.choices import choice_names
+from interp_registry.config_io.schema import (
+    MISSING,
+    FieldSchema,
+    choice_root,
+    element_choice_root,
+    fields_of,
+    strip_optional,
+)
+from interp_registry.config_io.values import from_text
+from interp_registry.errors import ConfigError, InterpError, UnknownNameError, UsageError
+
+__all__ = ["Override", "Resolved", "decode", "encode", "resolve"]
+
+C = TypeVar("C")
+Origins = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Override:
+    """One option of the command line.
+
+    Attributes:
+        path: Dotted path of the field, e.g. ``model.dtype``.
+        text: What was typed, or None for a bare flag.
+        source: How the user wrote it, for messages and provenance.
+    """
+
+    path: str
+    text: str | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Resolved(Generic[C]):
+    """A configuration and where each of its values came from.
+
+    Attributes:
+        config: The decoded configuration object.
+        data: The same as a plain dictionary.
+        origins: Dotted path -> "default", a file's name, or the option as typed.
+    """
+
+    config: C
+    data: dict[str, Any]
+    origins: Origins
+
+
+def resolve(
+    config: type[C], layers: Sequence[tuple[str, Mapping[str, Any]]] = (), overrides: Sequence[Override] = ()
+) -> Resolved[C]:
+    """Build a configuration from its defaults, files and options; later layers win.
+
+    Args:
+        config: The configuration class.
+        layers: Pairs (name, mapping), lowest precedence first.
+        overrides: Options; those that choose a ``type`` are applied first, so their order on the line is of no matter.
+
+    Raises:
+        UsageError: One or several values are wrong; the message lists them all.
+    """
+    data = _defaults(config)
+    origins: Origins = {}
+    problems: list[UsageError] = []
+
+    def attempt(action: Callable[[], None]) -> None:
+        try:
+            action()
+        except UsageError as err:
+            problems.append(err)
+
+    for source, layer in layers:
+        for key, value in layer.items():
+            attempt(lambda k=key, v=value, s=source: _overlay(config, data, {k: v}, _Place("", s, origins)))
+    ordered = sorted(overrides, key=lambda o: (not _chooses_type(config, o.path), o.path.count(".")))
+    for override in ordered:
+        attempt(lambda o=override: _apply(config, data, o.path.split("."), _Place("", o.source, origins), o.text))
+    _raise_all(problems)
+    return Resolved(decode(config, data), data, origins)
+
+
+def _raise_all(problems: list[UsageError]) -> None:
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise UsageError("\n".join([f"{len(problems)} settings are wrong", *(f"  {p}" for p in problems)]))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where in the configuration a value is being set, by whom, and the record of who set what."""
+
+    path: str
+    source: str
+    origins: Origins
+
+    def below(self, name: str) -> "_Place":
+        return _Place(f"{self.path}.{name}" if self.path else name, self.source, self.origins)
+
+    def note(self) -> None:
+        self.origins[self.path] = self.source
+
+
+def _chooses_type(config: type, path: str) -> bool:
+    segments = path.split(".")
+    if segments[-1] == "type":
+        return True
+    field = fields_of(config).get(segments[0].replace("-", "_"))
+    return len(segments) == 1 and field is not None and bool(choice_root(field.annotation) or _is_choices(field))
+
+
+def _is_choices(field: FieldSchema) -> bool:
+    return element_choice_root(field.annotation) is not None
+
+
+def encode(value: Any, annotation: Any = None) -> Any:
+    """A configuration as plain data; choices carry their ``type`` when ``annotation`` is the registry's root."""
+    return draccus.encode(value, annotation) if annotation is not None else draccus.encode(value)
+
+
+def _defaults(config: type) -> dict[str, Any]:
+    return {
+        field.name: encode(field.default, field.annotation)
+        for field in fields_of(config).values()
+        if field.default is not MISSING
+    }
+
+
+def _field(config: type, name: str, place: _Place, root: type[draccus.ChoiceRegistry] | None = None) -> FieldSchema:
+    schemas = fields_of(config)
+    key = name.replace("-", "_")
+    if key in schemas:
+        return schemas[key]
+    owners = [] if root is None else [n for n in choice_names(root) if key in fields_of(root.get_choice_class(n))]
+    if owners:
+        path = place.path or "type"
+        raise ConfigError(
+            f"no such field here ({place.source})", f"{path}.{key}", f"it belongs to {path}.type={owners[0]}"
+        )
+    raise UnknownNameError("setting", place.below(name).path, _qualified(schemas, place.path), place.source)
+
+
+def _qualified(schemas: Mapping[str, FieldSchema], prefix: str) -> list[str]:
+    return [f"{prefix}.{name}" if prefix else name for name in schemas]
+
+
+def _overlay(
+    config: type,
+    data: dict[str, Any],
+    layer: Mapping[str, Any],
+    place: _Place,
+    root: type[draccus.ChoiceRegistry] | None = None,
+) -> None:
+    """Merge a mapping of a file into ``data`` in place."""
+    for key, value in layer.items():
+        field = _field(config, str(key), place, root)
+        here = place.below(field.name)
+        choice, elements = choice_root(field.annotation), element_choice_root(field.annotation)
+        nested = strip_optional(field.annotation)
+        if choice is not None and value is not None:
+            data[field.name] = _overlay_choice(choice, data.get(field.name), value, here)
+        elif elements is not None and isinstance(value, list):
+            data[field.name] = [_overlay_choice(elements, None, v, here.below(str(i))) for i, v in enumerate(value)]
+            here.note()
+        elif dataclasses.is_dataclass(nested) and isinstance(nested, type) and isinstance(value, Mapping):
+            current = data.get(field.name) or _defaults(nested)
+            _overlay(nested, current, value, here)
+            data[field.name] = current
+        else:
+            data[field.name] = value
+            here.note()
+
+
+def _overlay_choice(root: type[draccus.ChoiceRegistry], current: Any, value: Any, place: _Place) -> dict[str, Any]:
+    """Merge into a choice; another ``type`` replaces the whole of it."""
+    if isinstance(value, str):
+        value = {"type": value}
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{value!r} is no choice", place.path, "write a name, or a mapping with `type:`")
+    before = current.get("type") if isinstance(current, Mapping) else None
+    name = value.get("type", before) or root.default_choice_name()
+    if name is None:
+        raise ConfigError("the type is missing", place.path, f"set {place.path}.type to one of {_some(root)}")
+    chosen = _choice_class(root, str(name), place)
+    merged = dict(current) if name == before and isinstance(current, Mapping) else {"type": name, **_defaults(chosen)}
+    if name != before:
+        place.below("type").note()
+    _overlay(chosen, merged, {k: v for k, v in value.items() if k != "type"}, place, root)
+    return merged
+
+
+def _some(root: type[draccus.ChoiceRegistry]) -> str:
+    names = choice_names(root)
+    return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+
+
+def _choice_class(root: type[draccus.ChoiceRegistry], name: str, place: _Place) -> type:
+    try:
+        return root.get_choice_class(name)
+    except KeyError:
+        kind = f"{place.path.rpartition('.')[2] if not place.path[-1:].isdigit() else place.path} type"
+        raise UnknownNameError(kind, name, choice_names(root), place.source) from None
+
+
+def _apply(
+    config: type,
+    data: dict[str, Any],
+    segments: list[str],
+    place: _Place,
+    text: str | None,
+    root: type[draccus.ChoiceRegistry] | None = None,
+) -> None:
+    """Set one dotted path from the command line."""
+    field = _field(config, segments[0], place, root)
+    here, rest = place.below(field.name), segments[1:]
+    choice, elements = choice_root(field.annotation), element_choice_root(field.annotation)
+    nested = strip_optional(field.annotation)
+    if choice is not None:
+        data[field.name] = _apply_choice(choice, data.get(field.name), rest, here, text)
+    elif elements is not None:
+        data[field.name] = _apply_choices(elements, data.get(field.name) or [], rest, here, text)
+    elif rest and dataclasses.is_dataclass(nested) and isinstance(nested, type):
+        data[field.name] = data.get(field.name) or _defaults(nested)
+        _apply(nested, data[field.name], rest, here, text)
+    elif rest and typing.get_origin(nested) is dict:
+        data[field.name] = _set_in_dict(data.get(field.name) or {}, rest, nested, here, text)
+    elif rest:
+        raise ConfigError(f"it has no field {'.'.join(rest)!r} ({place.source})", here.path)
+    else:
+        data[field.name] = _value(text, field.annotation, here)
+        here.note()
+
+
+def _value(text: str | None, annotation: Any, place: _Place) -> Any:
+    if text is None:
+        if strip_optional(annotation) is bool:
+            return True
+        raise ConfigError(f"a value is missing after {place.source}", place.path)
+    return from_text(text, annotation, place.path)
+
+
+def _apply_choice(
+    root: type[draccus.ChoiceRegistry], current: Any, rest: list[str], place: _Place, text: str | None
+) -> Any:
+    if not rest or rest == ["type"]:
+        value = _value(text, typing.Optional[root], place)  # noqa: UP045 - a type object, not an annotation
+        return None if value is None else _overlay_choice(root, current, value, place)
+    if current is None:
+        name = root.default_choice_name()
+        if name is None:
+            raise ConfigError(f"the type is missing ({place.source})", place.path, f"set {place.path}.type first")
+        current = _overlay_choice(root, None, name, place)
+    current = dict(current)
+    _apply(_choice_class(root, current["type"], place), current, rest, place, text, root)
+    return current
+
+
+def _apply_choices(
+    root: type[draccus.ChoiceRegistry], current: list[Any], rest: list[str], place: _Place, text: str | None
+) -> list[Any]:
+    """Set a list of choices by names and globs, or a field of one element (``metric.0.topk``) or of all that have it."""
+    if not rest:
+        return [_overlay_choice(root, None, v, place) for v in _choice_items(root, text, place)]
+    items = [dict(item) for item in current]
+    if rest[0].isdigit():
+        index = int(rest[0])
+        if index >= len(items):
+            raise ConfigError(f"there is no element {index}, only {len(items)} ({place.source})", place.path)
+        items[index] = _apply_choice(root, items[index], rest[1:], place.below(rest[0]), text)
+        return items
+    having = [i for i in items if rest[0].replace("-", "_") in fields_of(_choice_class(root, i["type"], place))]
+    if not having:
+        target = items[0]["type"] if items else root.default_choice_name()
+        if target is None:
+            raise ConfigError(f"nothing is chosen yet ({place.source})", place.path, f"choose one of {_some(root)}")
+        _field(_choice_class(root, target, place), rest[0], place, root)
+    for item in having:
+        _apply(_choice_class(root, item["type"], place), item, rest, place, text, root)
+    return items
+
+
+def _choice_items(root: type[draccus.ChoiceRegistry], text: str | None, place: _Place) -> list[Any]:
+    if text is None:
+        raise ConfigError(f"a value is missing after {place.source}", place.path)
+    if text.lstrip().startswith(("[", "{")):
+        value = from_text(text, list[Any], place.path)
+        return value if isinstance(value, list) else [value]
+    items: list[Any] = []
+    for name in (part.strip() for part in text.split(",") if part.strip()):
+        matches = fnmatch.filter(choice_names(root), name) if set(name) & set("*?[") else [name]
+        if not matches:
+            raise UnknownNameError(place.path, name, choice_names(root), place.source)
+        items += [match for match in matches if match not in items]
+    return items
+
+
+def _set_in_dict(
+    current: dict[str, Any], rest: list[str], annotation: Any, place: _Place, text: str | None
+) -> dict[str, Any]:
+    arguments = typing.get_args(annotation)
+    element = arguments[1] if len(arguments) == 2 else Any
+    merged = dict(current)
+    if len(rest) == 1:
+        merged[rest[0]] = _value(text if text is not None else "true", element, place.below(rest[0]))
+        place.below(rest[0]).note()
+    else:
+        merged[rest[0]] = _set_in_dict(dict(merged.get(rest[0]) or {}), rest[1:], element, place.below(rest[0]), text)
+    return merged
+
+
+def decode(config: type[C], data: Mapping[str, Any]) -> C:
+    """Decode plain data into a configuration object.
+
+    Raises:
+        ConfigError: A value has the wrong type, a required field is missing, or the class refuses the combination.
+    """
+    missing = [f.name for f in fields_of(config).values() if f.default is MISSING and f.name not in data]
+    if missing:
+        field = fields_of(config)[missing[0]]
+        how = field.name.upper() if field.positional else f"{field.option} VALUE"
+        raise ConfigError(f"{field.name} is missing", None, f"give {how}{': ' + field.help if field.help else ''}")
+    try:
+        return draccus.decode(config, dict(data))
+    except DecodingError as err:
+        raise ConfigError(err.message.replace("`", "'"), ".".join(err.key_path) or None) from err
+    except DraccusException as err:
+        cause = err.__cause__
+        if isinstance(cause, InterpError):
+            raise cause from err
+        raise ConfigError(str(cause or err).splitlines()[0]) from err
+    except (TypeError, ValueError, KeyError, AttributeError) as err:
+        raise ConfigError(f"the configuration cannot be read: {err}") from err

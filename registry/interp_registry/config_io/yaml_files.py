@@ -1,0 +1,144 @@
+"""Configuration files: YAML that cannot run code, with limits, line numbers in errors, and ``base:`` overlays."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from interp_registry.errors import ConfigError, UsageError
+
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "dump_yaml", "merge", "read_layers", "read_yaml"]
+
+MAX_BYTES = 1 << 20
+"""Largest configuration file that is read: 1 MiB."""
+
+MAX_DEPTH = 32
+"""Deepest nesting of mappings and lists."""
+
+_MAX_NODES = 100_000
+_MAX_BASES = 16
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses duplicate keys, aliases that multiply, and anything but plain data."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, (dict, list)):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be plain text", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} occurs twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read one YAML mapping; an empty file is an empty mapping.
+
+    Raises:
+        UsageError: The file is missing, too large, no UTF-8, no YAML, no mapping, or nested too deeply.
+    """
+    text = _read_text(path)
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+        if root is None:
+            return {}
+        _check_size(root, path)
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as err:
+        raise UsageError(
+            f"{path} is not valid YAML{_where(err)}", "check the indentation and the colons there"
+        ) from err
+    if not isinstance(data, dict):
+        raise UsageError(f"{path} holds a {type(data).__name__}", "a configuration is a mapping `key: value`")
+    return {str(key): value for key, value in data.items()}
+
+
+def _read_text(path: Path) -> str:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise UsageError(f"{path} has {size} bytes", f"a configuration has at most {MAX_BYTES}")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"no file {path}", _near_file(path)) from None
+    except (OSError, UnicodeDecodeError, ValueError) as err:
+        raise UsageError(f"cannot read {path}: {err}") from err
+
+
+def _near_file(path: Path) -> str | None:
+    from interp_registry.errors import near_names
+
+    folder = path.parent
+    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    near = near_names(path.name, names)
+    return f"did you mean {' or '.join(near)}?" if near else None
+
+
+def _where(err: Exception) -> str:
+    mark = getattr(err, "problem_mark", None)
+    problem = getattr(err, "problem", None) or str(err).splitlines()[0]
+    return f", line {mark.line + 1}: {problem}" if mark else f": {problem}"
+
+
+def _check_size(root: yaml.Node, path: Path) -> None:
+    """Count nodes as they would be expanded, so that aliases cannot multiply without end."""
+    nodes = 0
+    stack: list[tuple[yaml.Node, int]] = [(root, 1)]
+    while stack:
+        node, depth = stack.pop()
+        nodes += 1
+        if depth > MAX_DEPTH or nodes > _MAX_NODES:
+            what = f"nested more than {MAX_DEPTH} deep" if depth > MAX_DEPTH else f"more than {_MAX_NODES} values"
+            raise UsageError(f"{path} is too large: {what}")
+        if isinstance(node, yaml.MappingNode):
+            stack.extend((child, depth + 1) for pair in node.value for child in pair)
+        elif isinstance(node, yaml.SequenceNode):
+            stack.extend((child, depth + 1) for child in node.value)
+
+
+def read_layers(path: Path, _depth: int = 0) -> list[tuple[str, dict[str, Any]]]:
+    """Read a configuration file and the files that its ``base:`` names, base first.
+
+    ``base`` is a path, or a list of paths, relative to the file that names it; it cannot leave that file's folder tree by more than
+    the user's own choice of an absolute path on the command line: absolute bases are refused.
+
+    Returns:
+        Pairs (file name, mapping) in the order of precedence, lowest first.
+    """
+    if _depth > _MAX_BASES:
+        raise UsageError(f"{path}: more than {_MAX_BASES} bases in a row", "is there a circle?")
+    data = read_yaml(path)
+    bases = data.pop("base", [])
+    layers: list[tuple[str, dict[str, Any]]] = []
+    for base in [bases] if isinstance(bases, str) else bases:
+        if not isinstance(base, str) or Path(base).is_absolute():
+            raise ConfigError(f"{base!r} is no path relative to {path.parent}", key="base")
+        layers += read_layers(path.parent / base, _depth + 1)
+    return [*layers, (str(path), data)]
+
+
+def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two mappings; mappings in both are merged, anything else in ``high`` replaces."""
+    merged = dict(low)
+    for key, value in high.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def dump_yaml(data: Mapping[str, Any]) -> str:
+    """YAML text in the order of the mapping, without aliases."""
+
+    class _Dumper(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - signature of the base
+            return True
+
+    return yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)

@@ -1,0 +1,1 @@
+"""Contracts between the shell, the methods and the plugins: protocols and plain data, no implementation."""

@@ -1,0 +1,251 @@
+"""Methods and their stages: what a plugin adds to become a command of the tool.
+
+A :class:`Method` is a top-level command. With one stage it is a plain command (``interp align``); with several it is a group
+(``interp lens train``), in which a stage marked ``default`` runs when no stage is named.
+
+A stage is a configuration class and one function ``run(config, ctx) -> Result``. It never sees the command line, never prints and
+keeps no globals: the shell turns arguments into the configuration, and shows the result. Load, one pure function, store.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from interp_registry.choices import load_attribute
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from interp_registry.catalog import Catalog
+    from interp_registry.contracts.tracker import Tracker
+    from interp_registry.events import EventSink
+    from interp_registry.figures import Figure, Table
+    from interp_registry.stores.activations import ActivationStore
+    from interp_registry.stores.features import FeatureStore
+    from interp_registry.stores.run import Run
+
+__all__ = ["Cost", "Failure", "Method", "Result", "RunContext", "Stage"]
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One item of a run that failed while the others went on.
+
+    Attributes:
+        item: The model, file or task that failed.
+        error: Name of the error's class.
+        message: What it said, in one line.
+    """
+
+    item: str
+    error: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run is expected to need; shown by ``--dry-run``.
+
+    Attributes:
+        seconds: Time on this machine, or None when unknown.
+        disk_bytes: What it will write.
+        memory_bytes: Peak memory.
+        download_bytes: What it must fetch first.
+        notes: One line each, e.g. what is stored already.
+    """
+
+    seconds: float | None = None
+    disk_bytes: int | None = None
+    memory_bytes: int | None = None
+    download_bytes: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Result:
+    """What a stage found: numbers, tables, figures and the files it wrote. JSON-encodable.
+
+    Attributes:
+        scalars: Named numbers (or short strings), the summary.
+        tables: Tables for people and for CSV.
+        figures: Figures as data; the shell renders them.
+        artifacts: Files and folders that the stage wrote.
+        failures: Items that failed while others went on; any makes the exit code 3.
+        data: Further JSON values that ``--json`` prints, e.g. whole matrices.
+    """
+
+    scalars: dict[str, float | int | str | None] = field(default_factory=dict)
+    tables: list["Table"] = field(default_factory=list)
+    figures: list["Figure"] = field(default_factory=list)
+    artifacts: list[Path] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as JSON values; not-finite numbers become None."""
+        return {
+            "scalars": _json_value(self.scalars),
+            "tables": [table.to_json() for table in self.tables],
+            "figures": [figure.to_json() for figure in self.figures],
+            "artifacts": [str(path) for path in self.artifacts],
+            "failures": [dataclasses.asdict(failure) for failure in self.failures],
+            **_json_value(self.data),
+        }
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _json_value(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_value(v) for v in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return _json_value(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class RunContext(Protocol):
+    """What a running stage is given. Members are made when first touched: importing torch and its friends costs seconds."""
+
+    @property
+    def run(self) -> "Run":
+        """The run's folder: configuration, events, result, artifacts, checkpoints."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Seed of the whole run; derive generators from it with `interp_registry.tensors.seeding`."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Device that the user asked for, or the best present: "cpu", "cuda", "cuda:1", "mps"."""
+        ...
+
+    @property
+    def offline(self) -> bool:
+        """Whether the network may not be used."""
+        ...
+
+    @property
+    def accelerator(self) -> "Accelerator":
+        """Accelerate's Accelerator for the devices and processes at hand."""
+        ...
+
+    @property
+    def features(self) -> "FeatureStore":
+        """Store of pooled features."""
+        ...
+
+    @property
+    def activations(self) -> "ActivationStore":
+        """Store of token-level activations."""
+        ...
+
+    @property
+    def events(self) -> "EventSink":
+        """Where progress, scalars and heat maps go; dashboards and ``interp watch`` read nothing else."""
+        ...
+
+    @property
+    def tracker(self) -> "Tracker":
+        """Experiment trackers that the user chose; a failing one never stops the run."""
+        ...
+
+    @property
+    def catalog(self) -> "Catalog":
+        """Named sets: model sets, data sets, experiments."""
+        ...
+
+    @property
+    def cache(self) -> Path:
+        """Folder for what can be made again (rendered data, neighbour tables, pretrained targets)."""
+        ...
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a signal asked the run to stop at the next safe point."""
+        ...
+
+    def run_stage(self, name: str, config: Any) -> "Run":
+        """Run another stage as a child run in the same store.
+
+        Args:
+            name: "extract", or "method stage" for a method with several stages, e.g. "spd pretrain".
+            config: That stage's configuration object.
+
+        Returns:
+            The finished child run.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Stage(Generic[C]):
+    """One command: a configuration class and the function that does the work.
+
+    Attributes:
+        name: Name of the sub-command; of no matter when the method has one stage.
+        help: First line: what it does. Further paragraphs are shown by ``--help``.
+        config: A dataclass; its fields become options, its attribute docstrings their help.
+        run: The function, or ``"package.module:function"`` so that nothing heavy is imported before it runs.
+        default: Whether the method runs this stage when none is named.
+        flags: Further options: name without dashes -> dotted path of a field (``{"topk": "metric.topk"}``).
+        legacy_flags: An earlier tool's spellings -> ours.
+        estimate: ``(config, ctx) -> Cost`` or its import path, for ``--dry-run``.
+        run_batch: ``(configs, contexts) -> results`` or its import path, for sweep points that can share a process.
+        examples: Command lines for the help, without the leading ``interp``.
+    """
+
+    name: str
+    help: str
+    config: type[C]
+    run: str | Callable[[C, RunContext], Result]
+    default: bool = False
+    flags: Mapping[str, str] = field(default_factory=dict)
+    legacy_flags: Mapping[str, str] = field(default_factory=dict)
+    estimate: str | Callable[[C, RunContext], Cost] | None = None
+    run_batch: str | Callable[[Sequence[C], Sequence[RunContext]], Sequence[Result]] | None = None
+    examples: tuple[str, ...] = ()
+
+    def load_run(self) -> Callable[[C, RunContext], Result]:
+        """The function that does the work, imported if need be."""
+        return load_attribute(self.run) if isinstance(self.run, str) else self.run
+
+    def load_estimate(self) -> Callable[[C, RunContext], Cost] | None:
+        """The function that estimates the cost, imported if need be."""
+        return load_attribute(self.estimate) if isinstance(self.estimate, str) else self.estimate
+
+
+@dataclass(frozen=True)
+class Method:
+    """A top-level command.
+
+    Attributes:
+        name: Name of the command.
+        help: One line.
+        stages: Its stages, at least one.
+        api: Public Python names -> ``"package.module:attribute"``; ``import interp_cli as interp`` offers them lazily.
+        choices: Registries of its own that others may add to: kind -> draccus ``ChoiceRegistry`` class.
+        cite: BibTeX entries of the papers behind it, for ``interp cite``.
+    """
+
+    name: str
+    help: str
+    stages: tuple[Stage[Any], ...]
+    api: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, type] = field(default_factory=dict)
+    cite: tuple[str, ...] = ()
+
+    @property
+    def default_stage(self) -> Stage[Any] | None:
+        """The stage that runs when none is named: the only one, or the one marked default."""
+        if len(self.stages) == 1:
+            return self.stages[0]
+        return next((stage for stage in self.stages if stage.default), None)

@@ -1,0 +1,59 @@
+"""A tracker that fails is reported once and left out; the run's own events are always written."""
+
+from pathlib import Path
+
+import pytest
+
+from interp_registry.contracts.tracker import GuardedTracker, TrackedRun, Tracker
+from interp_registry.events import MemorySink, Message, Scalar
+
+
+class Recorder(Tracker):
+    def __init__(self, fail_on=()):
+        self.calls, self.fail_on = [], fail_on
+
+    def _call(self, name, *arguments):
+        if name in self.fail_on:
+            raise RuntimeError("server is down")
+        self.calls.append((name, *arguments))
+
+    def start(self, run):
+        self._call("start", run.name)
+
+    def log(self, values, step):
+        self._call("log", dict(values), step)
+
+    def image(self, name, png, step):
+        self._call("image", name, step)
+
+    def close(self):
+        self._call("close")
+
+
+def use(tracker):
+    tracker.start(TrackedRun("r1", "demo", Path()))
+    tracker.log({"loss": 0.5}, 1)
+    tracker.image("map", b"png", 1)
+    tracker.log({"loss": 0.4}, 2)
+    tracker.close()
+
+
+@pytest.mark.parametrize("method", ["start", "log", "image", "close"])
+def test_a_failing_tracker_is_reported_once_and_left_out_while_others_go_on(method, caplog):
+    bad, good, sink = Recorder(fail_on=(method,)), Recorder(), MemorySink()
+    guarded = GuardedTracker([("bad", bad), ("good", good)], sink)
+    use(guarded)
+    assert [call[0] for call in good.calls] == ["start", "log", "image", "log", "close"]
+    warnings = [event for event in sink.events if isinstance(event, Message)]
+    assert [(w.level, w.text) for w in warnings] == [
+        ("warning", f"tracker 'bad' failed to {method} (RuntimeError: server is down); it is left out from here on")
+    ]
+    assert guarded.names == ("good",)
+    assert len(caplog.records) == 1
+
+
+def test_numbers_reach_the_events_whatever_trackers_do():
+    sink = MemorySink()
+    use(GuardedTracker([("bad", Recorder(fail_on=("start",)))], sink))
+    scalars = [(event.name, event.value, event.step) for event in sink.events if isinstance(event, Scalar)]
+    assert scalars == [("loss", 0.5, 1), ("loss", 0.4, 2)]

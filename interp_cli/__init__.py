@@ -1,1 +1,36 @@
-"""placeholder."""
+"""Look inside neural networks, from Python: ``import interp_cli as interp``.
+
+Public names come from the methods that are installed (``interp.align``, ``interp.extract``, ...) and are resolved when first used,
+so importing this package loads neither torch nor any of its friends. ``dir(interp)`` lists them.
+"""
+
+from typing import Any
+
+__all__ = ["__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("interp-cli")
+    if name.startswith("_"):
+        raise AttributeError(name)
+    from interp_registry.choices import load_attribute
+    from interp_registry.discovery import discover
+    from interp_registry.errors import near_names
+
+    api = discover().api()
+    if name not in api:
+        near = near_names(name, api)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise AttributeError(f"module 'interp_cli' has no attribute {name!r}{hint}")
+    value = load_attribute(api[name])
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    from interp_registry.discovery import discover
+
+    return sorted({*__all__, *discover().api()})

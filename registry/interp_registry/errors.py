@@ -161,5 +161,5 @@ def near_names(name: str, known: Iterable[str], n: int = 3) -> list[str]:
     by_lower = {k.lower(): k for k in known}
     lowered = name.lower()
     near = difflib.get_close_matches(lowered, list(by_lower), n=n, cutoff=0.6)
-    near += [k for k in sorted(by_lower) if len(lowered) >= 3 and k.startswith(lowered) and k not in near]
-    return [by_lower[k] for k in near[:n]]
+    begun = [k for k in sorted(by_lower) if len(lowered) >= 3 and k.startswith(lowered) and k not in near]
+    return [by_lower[k] for k in (near + begun)[:n]]

@@ -34,6 +34,7 @@ class FieldSchema:
         positional: Whether the command line takes it without a dash.
         flags: Further spellings such as ``-b``.
         hidden: Whether help leaves it out.
+        bare: Value that the option stands for when it is given without one.
     """
 
     name: str
@@ -43,6 +44,7 @@ class FieldSchema:
     positional: bool = False
     flags: tuple[str, ...] = ()
     hidden: bool = False
+    bare: str | None = None
 
     @property
     def option(self) -> str:
@@ -103,6 +105,7 @@ def fields_of(config: type) -> Mapping[str, FieldSchema]:
             positional=bool(metadata.get("positional", False)),
             flags=tuple(metadata.get("flags", ())),
             hidden=bool(metadata.get("hidden", False)),
+            bare=metadata.get("bare"),
         )
     return types.MappingProxyType(schemas)
 

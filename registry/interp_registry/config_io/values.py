@@ -40,7 +40,7 @@ def _reader(base: Any) -> Callable[[str, str], Any]:
     """The function (text, key) -> value for a type."""
     origin, arguments = typing.get_origin(base), typing.get_args(base)
     readers: list[tuple[bool, Callable[[str, str], Any]]] = [
-        (base in _SCALARS, _SCALARS[base]),
+        (base in _SCALARS, _SCALARS.get(base, _structured)),
         (origin is typing.Literal, lambda t, k: _literal(t, arguments, k)),
         (isinstance(base, enum.EnumType), lambda t, k: _literal(t, [member.name for member in base], k)),
         (origin in (list, tuple, set), lambda t, k: _sequence(t, base, k)),

@@ -1,0 +1,36 @@
+.PHONY: install install-dev check type format test test-all docs lock
+
+RUN = uv run
+
+install:            ## the tool, in .venv
+	uv sync --no-default-groups
+
+install-dev:        ## the tool and what its tests and checks need
+	uv sync
+	$(RUN) pre-commit install
+
+check:              ## formatting, lint, import rings, declared dependencies
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) lint-imports
+	$(RUN) deptry .
+
+type:               ## static types
+	$(RUN) basedpyright
+
+format:             ## rewrite files in the project's format
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+
+test:               ## fast tests: at most six minutes on two cores
+	$(RUN) pytest
+
+test-all:           ## the slow ones too
+	$(RUN) pytest -m "not nightly"
+
+docs:               ## build the documentation, strictly
+	$(RUN) mkdocs build --strict
+
+lock:               ## write constraints.txt: exact versions and hashes, no addresses
+	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes --no-header \
+	  --upgrade pyproject.toml --group dev -o constraints.txt

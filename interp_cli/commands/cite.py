@@ -1,0 +1,33 @@
+"""``interp cite``: the papers behind a method."""
+
+from typing import Annotated
+
+import typer
+
+from interp_cli import console
+from interp_registry.discovery import discover
+from interp_registry.errors import UnknownNameError
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command("cite")
+def cite(method: Annotated[str | None, typer.Argument(help="Name of the method; all when left out.")] = None) -> None:
+    """Print the papers behind a method as BibTeX, and how to cite this tool."""
+    methods = discover().methods
+    if method is not None and method not in methods:
+        raise UnknownNameError("method", method, methods)
+    chosen = [methods[method]] if method else list(methods.values())
+    entries = dict.fromkeys(entry.strip() for m in chosen for entry in m.cite)
+    console.out().print("\n\n".join([*entries, _own_entry()]), markup=False)
+
+
+def _own_entry() -> str:
+    from importlib.metadata import version
+
+    return (
+        "@software{interp,\n  title = {interp: one command-line tool to look inside neural networks},\n"
+        f"  author = {{{{the interp authors}}}},\n  version = {{{version('interp-cli')}}},\n  year = {{2026}}\n}}"
+    )

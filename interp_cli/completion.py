@@ -1,0 +1,96 @@
+"""Shell completion of a stage's options and values; protocol details of the shells are typer's."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from interp_cli import arguments
+from interp_cli.options import StageOptions
+from interp_registry.config_io import FieldSchema, choice_root, fields_of
+from interp_registry.config_io.schema import element_choice_root, strip_optional
+from interp_registry.contracts.method import Stage
+from interp_registry.errors import UsageError
+
+__all__ = ["complete"]
+
+Item = tuple[str, str]
+
+
+def complete(stage: Stage[Any], words: Sequence[str], incomplete: str) -> list[Item]:
+    """What the word under the cursor can become.
+
+    Args:
+        stage: The stage whose command line it is.
+        words: The words before the cursor.
+        incomplete: The word under the cursor, as the shell gives it; bash splits ``--a=b`` at ``=``.
+
+    Returns:
+        Pairs (word, help).
+    """
+    words = list(words)
+    if incomplete == "=" or (words and words[-1] == "="):
+        words = [w for w in words if w != "="]
+        incomplete = "" if incomplete == "=" else incomplete
+    incomplete = incomplete.removeprefix("=") if not incomplete.startswith("--") else incomplete
+    try:
+        parsed = arguments.parse(words, stage)
+    except UsageError:
+        parsed = arguments.Parsed()
+    if parsed.pending:
+        return _values(stage, parsed.pending, incomplete, "")
+    name, equals, text = incomplete.partition("=")
+    if equals:
+        return _values(stage, name, text, f"{name}=")
+    if not incomplete.startswith("-"):
+        return _positional_values(stage, len(parsed.positionals), incomplete)
+    given = arguments.lookup(parsed.settings)
+    return [item for item in _options(stage, given, incomplete) if item[0].startswith(incomplete)]
+
+
+def _options(stage: Stage[Any], given: Any, incomplete: str) -> Iterator[Item]:
+    for schema in fields_of(stage.config).values():
+        if schema.positional or schema.hidden:
+            continue
+        yield schema.option, schema.help
+        if incomplete.startswith(f"{schema.option}."):
+            yield from _nested_options(schema, given)
+    for flag, target in stage.flags.items():
+        yield f"--{flag}", f"the same as --{target}"
+    for schema in fields_of(StageOptions).values():
+        if not schema.hidden and schema.name not in fields_of(stage.config):
+            yield schema.option, schema.help
+    yield "--help", "show the help page"
+
+
+def _nested_options(schema: FieldSchema, given: Any) -> Iterator[Item]:
+    root = choice_root(schema.annotation) or element_choice_root(schema.annotation)
+    if root is None:
+        nested = strip_optional(schema.annotation)
+        owners = [nested] if hasattr(nested, "__dataclass_fields__") else []
+    else:
+        yield f"{schema.option}.type", "which one"
+        chosen = given.get(schema.name) or given.get(f"{schema.name}.type")
+        names = [chosen] if chosen in root.get_known_choices() else list(root.get_known_choices())
+        owners = list({root.get_choice_class(name): None for name in names})
+    for owner in owners:
+        for inner in fields_of(owner).values():
+            yield f"{schema.option}.{inner.name}", inner.help
+
+
+def _values(stage: Stage[Any], option: str, begun: str, prefix: str) -> list[Item]:
+    bare = option.removeprefix("--")
+    path = stage.flags.get(bare, bare).replace("-", "_").split(".")
+    for owner in (stage.config, StageOptions):
+        annotations = arguments.annotations_at(owner, path)
+        if annotations:
+            values = dict.fromkeys(v for a in annotations for v in FieldSchema("", a, None, "").values)
+            done, comma, last = begun.rpartition(",")
+            return [(f"{prefix}{done}{comma}{value}", "") for value in values if value.startswith(last)]
+    return []
+
+
+def _positional_values(stage: Stage[Any], index: int, begun: str) -> list[Item]:
+    schemas = [schema for schema in fields_of(stage.config).values() if schema.positional]
+    if not schemas:
+        return []
+    schema = schemas[min(index, len(schemas) - 1)]
+    return [(value, "") for value in schema.values if value.startswith(begun)]

@@ -1,0 +1,62 @@
+"""The one place that writes to the terminal: results on stdout, everything else on stderr."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from interp_registry.errors import InterpError
+
+__all__ = ["err", "out", "print_json", "print_paths", "print_table", "setup_logging", "show_error"]
+
+
+def out() -> Console:
+    """Console of results."""
+    return Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty(), highlight=False)
+
+
+def err() -> Console:
+    """Console of messages and errors."""
+    return Console(file=sys.stderr, soft_wrap=True, highlight=False)
+
+
+def show_error(error: InterpError) -> None:
+    """Print an error as one message and, where there is one, what to do next."""
+    console = err()
+    console.print(f"[bold red]error[/] {escape(error.message)}")
+    if error.hint:
+        console.print(f"[dim]  {escape(error.hint)}[/]")
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object as one line of stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
+    """Print a table of text; cells are shown as they are, never as markup."""
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
+    out().print(table)
+
+
+def print_paths(paths: Iterable[Any]) -> None:
+    """Print where things were written, one path a line."""
+    console = out()
+    for path in paths:
+        console.print(f"[dim]wrote[/] {escape(str(path))}")
+
+
+def setup_logging(debug: bool, quiet: bool) -> None:
+    """Send log records of the tool and of libraries to stderr."""
+    level = logging.DEBUG if debug else logging.ERROR if quiet else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)

@@ -1,5 +1,8 @@
 """A small feature table, made from nothing but its own plan."""
 
+import os
+import signal
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,3 +74,21 @@ def flip() -> Callable[[Path, int], None]:
         path.write_bytes(data)
 
     return flip
+
+
+@pytest.fixture
+def killed_after() -> Callable[[Callable[[], object]], None]:
+    """Run a function in a forked process that is then killed with SIGKILL."""
+
+    def run(function: Callable[[], object]) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the child runs plain Python and is killed
+            pid = os.fork()
+        if pid == 0:
+            try:
+                function()
+            finally:
+                os.kill(os.getpid(), signal.SIGKILL)
+        assert os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
+    return run

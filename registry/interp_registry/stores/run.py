@@ -1,0 +1,312 @@
+"""Run folders: what was asked, by whom it was run, how it went, and what it made.
+
+One run is one folder::
+
+    record.json        command, arguments, parent, where each setting came from; written once
+    config.yaml        the resolved configuration; a comment says where values came from; usable with --config
+    environment.json   versions, machine, commit; no secrets
+    state.json         created, running, done, failed or interrupted; by which process
+    events.jsonl       progress, scalars, tables: what dashboards read
+    result.json        numbers, tables, figures, failures
+    seal.json          written last: length and sha256 of every file but state.json and the checkpoints
+    checkpoints/, and whatever the stage writes
+
+Ids begin with the time in UTC, so they sort by age, and end with random digits, so they never collide.
+"""
+
+import enum
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from interp_registry.config_io import dump_yaml, read_yaml
+from interp_registry.errors import CorruptError, UnknownNameError, UsageError
+from interp_registry.stores.artifact import commit, make_folder
+from interp_registry.stores.environment import collect_environment, redact, redact_json
+from interp_registry.stores.hashing import hash_file
+from interp_registry.stores.keys import Json
+from interp_registry.stores.liveness import host_name, process_alive, process_start
+from interp_registry.stores.records import commit_record, read_record, replace_record
+
+__all__ = ["Run", "RunState", "RunStore"]
+
+_RECORD, _CONFIG, _STATE, _SEAL = "record.json", "config.yaml", "state.json", "seal.json"
+_ENVIRONMENT, _EVENTS, _RESULT = "environment.json", "events.jsonl", "result.json"
+_LONGEST_NAME = 200
+
+
+class RunState(enum.StrEnum):
+    """What became of a run."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+class Run:
+    """One run's folder.
+
+    Attributes:
+        path: The folder.
+        record: What ``record.json`` says.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.record = read_record(path / _RECORD)
+
+    @property
+    def id(self) -> str:
+        """Its identity, sortable by time."""
+        return self.record["id"]
+
+    @property
+    def command(self) -> str:
+        """The stage that was run, e.g. "align" or "lens train"."""
+        return self.record["command"]
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration."""
+        return read_yaml(self.path / _CONFIG)
+
+    @property
+    def events(self) -> Path:
+        """File of its events."""
+        return self.path / _EVENTS
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of its training checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What it found; None before it is done."""
+        path = self.path / _RESULT
+        return read_record(path) if path.exists() else None
+
+    def artifact(self, name: str) -> Path:
+        """Where to write a file or folder of this run; the folders above it are made.
+
+        Args:
+            name: A relative path, e.g. "scores.npz" or "figures/a.svg". Names that users chose go through ``slug`` first.
+
+        Raises:
+            UsageError: The name would lead out of the run's folder or cannot be a file name.
+        """
+        parts = name.split("/")
+        if any(part in ("", ".", "..") or "\0" in part or len(os.fsencode(part)) > _LONGEST_NAME for part in parts):
+            raise UsageError(f"{name[:80]!r} cannot be the name of an artifact", "use plain names, without .. and /")
+        path = self.path.joinpath(*parts)
+        make_folder(path.parent)
+        return path
+
+    @property
+    def state(self) -> RunState:
+        """What became of it; "interrupted" also when its process is gone without having said so."""
+        status = self.status
+        state = RunState(status["state"])
+        if state in (RunState.CREATED, RunState.RUNNING) and not _still_there(status):
+            return RunState.INTERRUPTED
+        return state
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What ``state.json`` says: state, detail, time, and the process that wrote it."""
+        return read_record(self.path / _STATE)
+
+    def start(self) -> None:
+        """Say that this process is running it."""
+        self._enter(RunState.RUNNING)
+
+    def finish(self, result: Mapping[str, Json]) -> None:
+        """Store what it found and say that it is done."""
+        replace_record(self.path / _RESULT, redact_json(result))
+        self._enter(RunState.DONE)
+
+    def fail(self, message: str) -> None:
+        """Say that it failed, and why in one line."""
+        self._enter(RunState.FAILED, message)
+
+    def interrupt(self, detail: str = "") -> None:
+        """Say that it was stopped and can go on."""
+        self._enter(RunState.INTERRUPTED, detail)
+
+    def _enter(self, state: RunState, detail: str = "") -> None:
+        replace_record(self.path / _STATE, _status(state, redact(detail)))
+
+    def seal(self) -> None:
+        """Record length and sha256 of every file, so that :meth:`problems` finds any later change. Call it last."""
+        (self.path / _SEAL).unlink(missing_ok=True)
+        files = {
+            path.relative_to(self.path).as_posix(): [path.stat().st_size, hash_file(path)] for path in self._sealable()
+        }
+        replace_record(self.path / _SEAL, {"files": files})
+
+    def _sealable(self) -> Iterator[Path]:
+        apart = {_SEAL, _STATE}
+        for path in sorted(self.path.rglob("*")):
+            inside = path.relative_to(self.path)
+            mutable = inside.as_posix() in apart or inside.parts[0] == "checkpoints" or path.name.endswith(".tmp")
+            if path.is_file() and not path.is_symlink() and not mutable:
+                yield path
+
+    def problems(self) -> list[str]:
+        """What is wrong with the run's files, one line each that names the file; empty when all is as it was written."""
+        found: list[str] = []
+        for name in (_RECORD, _STATE, _ENVIRONMENT, _RESULT, _SEAL):
+            if (self.path / name).exists():
+                try:
+                    read_record(self.path / name)
+                except CorruptError as err:
+                    found.append(err.message)
+        seal = self.path / _SEAL
+        if seal.exists() and not any(str(seal) in line for line in found):
+            found += self._sealed_problems(read_record(seal)["files"], found)
+        return found
+
+    def _sealed_problems(self, files: Mapping[str, Sequence[Any]], known: Sequence[str]) -> list[str]:
+        found: list[str] = []
+        for name, (size, digest) in files.items():
+            path = self.path / name
+            if not path.exists():
+                found.append(f"{path} is missing")
+            elif path.stat().st_size != size or hash_file(path) != digest:
+                found.append(f"{path} is corrupt: it was changed after the run")
+        return [line for line in found if not any(line.split(" is ")[0] in other for other in known)]
+
+
+def _status(state: RunState, detail: str = "") -> dict[str, Any]:
+    return {
+        "state": state.value,
+        "detail": detail,
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "host": host_name(),
+        "pid": os.getpid(),
+        "process_start": process_start(os.getpid()),
+    }
+
+
+def _still_there(status: Mapping[str, Any]) -> bool:
+    """Whether the process that wrote a status may still run; on another machine nobody can say."""
+    return status["host"] != host_name() or process_alive(status["pid"], status["process_start"])
+
+
+class RunStore:
+    """All runs below one folder.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create(
+        self,
+        command: str,
+        config: Mapping[str, Any],
+        origins: Mapping[str, str] | None = None,
+        argv: Sequence[str] = (),
+        details: Mapping[str, Json] | None = None,
+        path: Path | None = None,
+    ) -> Run:
+        """Make the folder of a new run; its state is "created".
+
+        Args:
+            command: The stage, e.g. "lens train".
+            config: The resolved configuration.
+            origins: Where each value came from, by dotted path; defaults may be left out.
+            argv: The command line.
+            details: Further facts to keep in ``record.json``, e.g. seed, parent run, versions of plugins.
+            path: Its folder; the default is ``<root>/<id>``.
+
+        Raises:
+            UsageError: ``path`` holds a run already.
+            ResourceError: The folder cannot be written.
+        """
+        identity = _new_id()
+        folder = make_folder(self.root / identity if path is None else path)
+        record = {
+            "format": 1,
+            "id": identity,
+            "command": command,
+            "argv": [redact(argument) for argument in argv],
+            "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "origins": redact_json(dict(origins or {})),
+            "details": redact_json(dict(details or {})),
+        }
+        text = _config_text(command, identity, config, record["origins"]).encode("utf-8", "surrogateescape")
+        if (folder / _RECORD).exists():
+            raise UsageError(f"{folder} holds a run already", "name another --out, or remove it with `interp runs rm`")
+        replace_record(folder / _STATE, _status(RunState.CREATED))
+        replace_record(folder / _ENVIRONMENT, collect_environment(argv))
+
+        def write(file: BinaryIO) -> None:
+            file.write(text)
+
+        commit(folder / _CONFIG, write)
+        if not commit_record(folder / _RECORD, record):
+            raise UsageError(f"another process has just made a run in {folder}", "name another --out")
+        return Run(folder)
+
+    def runs(self) -> Iterator[Run]:
+        """All runs, oldest first; folders that are none, or whose record is corrupt, are left out."""
+        if not self.root.is_dir():
+            return
+        for path in sorted(self.root.iterdir()):
+            if (path / _RECORD).is_file():
+                try:
+                    yield Run(path)
+                except CorruptError:
+                    continue
+
+    def get(self, name: str) -> Run:
+        """A run by its id, an unmistakable beginning or ending of it, "last", or its folder.
+
+        Raises:
+            UnknownNameError: There is no such run.
+            UsageError: Several runs match.
+        """
+        if "/" in name and (Path(name) / _RECORD).is_file():
+            return Run(Path(name))
+        folders = {path.parent.name: path.parent for path in sorted(self.root.glob(f"*/{_RECORD}"))}
+        matches = [key for key in folders if name and (key.startswith(name) or key.endswith(name))]
+        if name == "last":
+            matches = list(folders)[-1:]
+        if len(matches) > 1:
+            raise UsageError(f"run {name!r} could be {', '.join(matches[:8])}", "write more of it")
+        if not matches:
+            raise UnknownNameError("run", name, folders, str(self.root))
+        return Run(folders[matches[0]])
+
+    def remove(self, run: Run, force: bool = False) -> None:
+        """Delete a run's folder with everything in it.
+
+        Raises:
+            UsageError: It is running, and ``force`` is not set.
+        """
+        if not force and run.state is RunState.RUNNING:
+            raise UsageError(f"run {run.id} is running (process {run.status['pid']} on {run.status['host']})")
+        (run.path / _RECORD).unlink(missing_ok=True)
+        shutil.rmtree(run.path)
+
+
+def _new_id() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"[:18] + f"Z-{secrets.token_hex(3)}"
+
+
+def _config_text(command: str, identity: str, config: Mapping[str, Any], origins: Mapping[str, str]) -> str:
+    """The configuration with a comment in front that says where its values came from."""
+    set_by = [f"#   {name}: {source}" for name, source in sorted(origins.items()) if source != "default"]
+    lines = [f"# interp {command}, run {identity}", *(["# not defaults:", *set_by] if set_by else [])]
+    comment = "\n".join("".join(char if char.isprintable() else " " for char in line) for line in lines)
+    return f"{comment}\n{dump_yaml(redact_json(config))}"

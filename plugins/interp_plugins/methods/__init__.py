@@ -1,0 +1,1 @@
+"""Methods that ship with the tool."""

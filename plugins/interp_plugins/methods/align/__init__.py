@@ -1,0 +1,1 @@
+"""`interp align`: how much do models agree on which samples are alike?"""

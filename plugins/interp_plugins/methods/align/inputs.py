@@ -1,0 +1,120 @@
+"""Reading and checking what is to be aligned.
+
+Axis letters: n samples, d features, L layers.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp_registry.errors import DataError
+
+__all__ = ["Features", "as_layers", "check_layers", "check_same_samples"]
+
+Features: TypeAlias = "np.ndarray | Tensor | Sequence[np.ndarray | Tensor]"
+"""A list of ``[n, d]`` matrices, one per layer, or one array ``[n, layers, d]`` (or ``[n, d]``: a single layer)."""
+
+_SMALLEST = 3
+
+
+def as_layers(
+    features: Features, side: str = "x", device: str | torch.device | None = None
+) -> list[Float[Tensor, "n _"]]:
+    """The layers of one model as float32 or float64 matrices.
+
+    Args:
+        features: What the caller gave, see `Features`. Half precision is converted to float32.
+        side: How to call it in messages.
+        device: Where to put the tensors; None leaves them where they are.
+
+    Raises:
+        DataError: Wrong number of axes, no layers, too few samples, values that are not finite or do not vary.
+    """
+    features = getattr(features, "features", features)  # what `interp.extract` and `interp.load_features` return
+    if isinstance(features, list | tuple):
+        layers = [_tensor(layer, f"layer {index} of {side}") for index, layer in enumerate(features)]
+        if layers and all(layer.ndim == 1 for layer in layers):
+            layers = [torch.stack(layers)]  # one matrix, given as a list of rows
+    else:
+        layers = _split(_tensor(features, side), side)
+    check_layers(layers, side)
+    return [layer.to(device) for layer in layers]
+
+
+def check_layers(layers: Sequence[Tensor], side: str) -> None:
+    """Refuse layers that no metric can compare.
+
+    Raises:
+        DataError: See `as_layers`.
+    """
+    if not layers:
+        raise DataError(f"{side} has no layers", "give at least one [n, d] matrix")
+    for index, layer in enumerate(layers):
+        if layer.ndim != 2:
+            raise DataError(
+                f"layer {index} of {side} has shape {tuple(layer.shape)}; expected [n, d]",
+                "pool over tokens first, or give one array [n, layers, d]",
+            )
+        _check_values(layer, f"layer {index} of {side}")
+    sizes = {layer.shape[0] for layer in layers}
+    if len(sizes) > 1:
+        raise DataError(
+            f"the layers of {side} have different numbers of samples: {sorted(sizes)}", "row i must be sample i"
+        )
+
+
+def check_same_samples(x: Sequence[Tensor], y: Sequence[Tensor]) -> None:
+    """Refuse two models that were not shown the same samples.
+
+    Raises:
+        DataError: The numbers of samples differ.
+    """
+    if x[0].shape[0] != y[0].shape[0]:
+        raise DataError(
+            f"x has {x[0].shape[0]} samples and y has {y[0].shape[0]}",
+            "row i of both must be the same sample: extract both from the same data set",
+        )
+
+
+def _tensor(value: Any, name: str) -> Tensor:
+    try:
+        tensor = (
+            torch.as_tensor(value) if isinstance(value, np.ndarray | Tensor) else torch.as_tensor(np.asarray(value))
+        )
+    except (TypeError, ValueError) as err:
+        raise DataError(
+            f"{name} is no numeric array ({type(value).__name__}): {err}", "give NumPy arrays or tensors"
+        ) from err
+    if tensor.is_complex() or tensor.dtype == torch.bool:
+        raise DataError(f"{name} holds {str(tensor.dtype).removeprefix('torch.')} values", "give real numbers")
+    return tensor.detach() if tensor.dtype in (torch.float32, torch.float64) else tensor.detach().float()
+
+
+def _split(array: Tensor, side: str) -> list[Tensor]:
+    if array.ndim == 2:
+        return [array]
+    if array.ndim != 3:
+        raise DataError(
+            f"{side} has shape {tuple(array.shape)}; expected [n, d] or [n, layers, d]", "pool over tokens first"
+        )
+    return [array[:, index].contiguous() for index in range(array.shape[1])]
+
+
+def _check_values(layer: Tensor, name: str) -> None:
+    n, d = layer.shape
+    if n < _SMALLEST or d < 1:
+        raise DataError(f"{name} has shape [{n}, {d}]", f"at least {_SMALLEST} samples and one feature are needed")
+    finite = torch.isfinite(layer)
+    if not finite.all():
+        rows = (~finite).any(dim=1).nonzero().flatten()
+        shown = ", ".join(str(int(row)) for row in rows[:5]) + (", ..." if len(rows) > 5 else "")
+        raise DataError(
+            f"{name} has values that are not finite in {len(rows)} of {n} rows ({shown})",
+            "extract again in a wider dtype, or leave these samples out",
+        )
+    if bool((layer == layer[0]).all()):
+        raise DataError(f"{name} is constant: every sample has the same values", "leave that layer out")

@@ -1,0 +1,1 @@
+"""Representational similarity metrics: the maths, one module per family, and their registration."""

@@ -1,0 +1,1 @@
+"""`interp cuts`: normalised cuts of the patches and words of image-text embeddings."""

@@ -1,0 +1,165 @@
+"""Eigensolvers of normalised graphs: dense, Nystroem with refinement, and ncut-pytorch.
+
+Axis letters: n nodes, m landmarks, q eigenvectors.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse.linalg
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp_plugins.methods.cuts.graphs import FeatureGraph, KeptBlocks, NodeGraph, multiply
+from interp_plugins.methods.cuts.spectrum import Spectrum, fixed_signs
+from interp_registry.errors import DataError, UsageError
+
+__all__ = ["Solver", "SolverOptions", "solve"]
+
+Solver = Literal["auto", "dense", "nystroem", "ncut"]
+LAPACK_UP_TO = 256
+DENSE_UP_TO = 1024
+REFINE_UP_TO = 8192
+OVERSAMPLE = 8
+MAX_PASSES = 30
+CONVERGED = 1e-5
+
+
+@dataclass(frozen=True)
+class SolverOptions:
+    """How the eigenvectors are computed.
+
+    Attributes:
+        solver: "auto": dense up to 1024 nodes, Nystroem above.
+        n_landmarks: Landmarks of the Nystroem approximation; default: 256 up to 8192 nodes, 512 above.
+        n_refine: Passes over the exact affinity after it; default: up to 8192 nodes as many (30 at most) as it takes until no
+            wanted eigenvalue moves by more than 1e-5, above that none.
+        seed: Seed of the landmarks and starting vectors.
+    """
+
+    solver: Solver = "auto"
+    n_landmarks: int | None = None
+    n_refine: int | None = None
+    seed: int = 0
+
+
+def solve(graph: NodeGraph, n_eigenvectors: int, options: SolverOptions | None = None) -> Spectrum:
+    """The smallest eigenvalues of the graph's normalised Laplacian and their vectors.
+
+    Same graph, options and thread count give the same bits.
+
+    Args:
+        graph: The graph.
+        n_eigenvectors: How many, the trivial one included.
+        options: The solver; default: chosen by the number of nodes.
+
+    Raises:
+        DataError: More eigenvectors than nodes, or a node without any edge.
+        UsageError: ncut-pytorch is asked to cut a graph that is not of features.
+    """
+    options = options or SolverOptions()
+    if not 1 <= n_eigenvectors <= graph.n:
+        raise DataError(f"{n_eigenvectors} eigenvectors of {graph.n} nodes: expected 1 to {graph.n}")
+    name = options.solver
+    if name == "auto":
+        name = "dense" if graph.n <= max(DENSE_UP_TO, 4 * n_eigenvectors) else "nystroem"
+    if name == "dense":
+        return _dense(graph, n_eigenvectors, options.seed)
+    if name == "nystroem":
+        return _nystroem(graph, n_eigenvectors, options)
+    return _ncut_pytorch(graph, n_eigenvectors, options.seed)
+
+
+def _dense(graph: NodeGraph, q: int, seed: int) -> Spectrum:
+    everything = slice(None)
+    affinity = graph.block(everything, everything).double()
+    degrees = _positive(affinity.sum(dim=1))
+    scale = degrees.rsqrt()
+    normal = (affinity * scale[:, None] * scale[None, :]).numpy()
+    n = graph.n
+    if n <= LAPACK_UP_TO or q >= n // 4:
+        values, vectors = scipy.linalg.eigh(normal, subset_by_index=(n - q, n - 1))
+    else:
+        start = np.random.default_rng(seed).standard_normal(n)
+        values, vectors = scipy.sparse.linalg.eigsh(
+            normal, k=q, which="LA", v0=start, tol=1e-10, ncv=max(2 * q + 1, 32)
+        )
+    return _spectrum(torch.from_numpy(values), torch.from_numpy(vectors), degrees, "dense")
+
+
+def _spectrum(values: Tensor, vectors: Tensor, degrees: Tensor, solver: str) -> Spectrum:
+    order = values.argsort(descending=True)
+    return Spectrum(1 - values[order], fixed_signs(vectors[:, order]), degrees, solver)
+
+
+def _positive(degrees: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+    if (degrees <= 0).any():
+        raise DataError(f"node {int((degrees <= 0).nonzero()[0])} has no edge", "leave it out, or widen the affinity")
+    return degrees
+
+
+def _nystroem(graph: NodeGraph, q: int, options: SolverOptions) -> Spectrum:
+    small = graph.n <= REFINE_UP_TO
+    n_landmarks = min(graph.n, options.n_landmarks or (256 if small else 512))
+    wanted = min(q + OVERSAMPLE, n_landmarks)
+    if q > wanted:
+        raise DataError(f"{q} eigenvectors from {n_landmarks} landmarks", "raise n_landmarks")
+    values, vectors, degrees = _one_shot(graph, wanted, n_landmarks, options.seed)
+    fixed = options.n_refine if options.n_refine is not None else None if small else 0
+    passes, exact = 0, KeptBlocks(graph) if small and fixed != 0 else graph
+    while passes < (MAX_PASSES if fixed is None else fixed):
+        before = values
+        values, vectors, degrees = _refined(exact, vectors, degrees)
+        passes += 1
+        if fixed is None and (values - before).abs()[:q].max() < CONVERGED:
+            break
+    return _spectrum(values[:q], vectors[:, :q], degrees, f"nystroem+{passes}")
+
+
+def _one_shot(graph: NodeGraph, q: int, n_landmarks: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Nystroem approximation W = C A^-1 C' from random landmarks (Fowlkes et al. 2004), degrees included."""
+    generator = torch.Generator().manual_seed(seed)
+    landmarks = torch.randperm(graph.n, generator=generator)[:n_landmarks].sort().values
+    core = graph.block(landmarks, landmarks).double()
+    core_values, core_vectors = torch.linalg.eigh(core + 1e-8 * torch.eye(len(landmarks), dtype=torch.float64))
+    inverse_root = core_vectors * core_values.clamp_min(1e-10 * core_values[-1].item()).rsqrt()
+    factor = graph.block(slice(None), landmarks).double() @ inverse_root
+    degrees = (factor @ factor.sum(dim=0)).clamp_min(1e-9)
+    factor *= degrees.rsqrt()[:, None]
+    values, turn = torch.linalg.eigh(factor.T @ factor)
+    values, turn = values[-q:].flip(0).clamp_min(1e-12), turn[:, -q:].flip(1)
+    return values, factor @ (turn * values.rsqrt()), degrees
+
+
+def _refined(graph: NodeGraph, vectors: Tensor, degrees: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """One pass over the exact affinity: exact degrees, Rayleigh-Ritz of W v = mu D v, then one step of subspace iteration."""
+    trial = vectors * degrees.rsqrt()[:, None]
+    scale = trial.abs().amax(dim=0)
+    trial = trial / scale
+    product = multiply(graph, torch.cat([torch.ones(graph.n, 1, dtype=torch.float64), trial], dim=1))
+    degrees, product = _positive(product[:, 0]), product[:, 1:]
+    small = trial.T @ product
+    values, mix = scipy.linalg.eigh(((small + small.T) / 2).numpy(), (trial.T @ (degrees[:, None] * trial)).numpy())
+    stepped = (product @ torch.from_numpy(mix).flip(1)) * degrees.rsqrt()[:, None]
+    orthonormal, _ = torch.linalg.qr(stepped)
+    return torch.from_numpy(values).flip(0), orthonormal, degrees
+
+
+def _ncut_pytorch(graph: NodeGraph, q: int, seed: int) -> Spectrum:
+    if not isinstance(graph, FeatureGraph) or graph.kind != "rbf":
+        raise UsageError(
+            "solver 'ncut' cuts graphs of features with the rbf affinity only", "use solver auto, dense or nystroem"
+        )
+    from ncut_pytorch import Ncut
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        cut = Ncut(n_eig=q, sigma=0.5**0.5)
+        vectors = cut.fit_transform(graph.features.float()).double()
+    vectors = vectors / vectors.norm(dim=0)
+    n_landmarks = min(graph.n, 512)
+    degrees = _one_shot(graph, min(q, n_landmarks), n_landmarks, seed)[2]
+    return _spectrum(cut.eigval.double(), vectors, degrees, "ncut-pytorch")

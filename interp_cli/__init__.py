@@ -4,6 +4,7 @@ Public names come from the methods that are installed (``interp.align``, ``inter
 so importing this package loads neither torch nor any of its friends. ``dir(interp)`` lists them.
 """
 
+from pathlib import Path
 from typing import Any
 
 __all__ = ["__version__"]
@@ -14,11 +15,11 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("interp-cli")
-    if name.startswith("_"):
+    if name.startswith("_") or _is_submodule(name):
         raise AttributeError(name)
-    from interp_registry.choices import load_attribute
     from interp_registry.discovery import discover
     from interp_registry.errors import near_names
+    from interp_registry.imports import load_attribute
 
     api = discover().api()
     if name not in api:
@@ -28,6 +29,12 @@ def __getattr__(name: str) -> Any:
     value = load_attribute(api[name])
     globals()[name] = value
     return value
+
+
+def _is_submodule(name: str) -> bool:
+    """Importing a submodule looks here first; discovery must not run for that."""
+    here = Path(__file__).parent
+    return (here / f"{name}.py").is_file() or (here / name).is_dir()
 
 
 def __dir__() -> list[str]:

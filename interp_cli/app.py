@@ -7,9 +7,10 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from interp_cli import console, help_pages
+from interp_cli import console
+from interp_cli.help_pages import group_help, page_text, plain_command_help
 from interp_cli.stage_command import method_command
-from interp_registry.discovery import Plugins, discover
+from interp_registry.discovery import Plugins, find_plugins
 from interp_registry.errors import UnknownNameError
 
 __all__ = ["COMMANDS", "BuiltinCommand", "build_app", "command_problems"]
@@ -42,10 +43,7 @@ class BuiltinCommand(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page."""
-        printer = console.out()
-        with printer.capture() as captured:
-            help_pages.render(printer, *help_pages.plain_command_help(ctx.command_path, self, ctx))
-        formatter.write(captured.get().rstrip("\n"))
+        formatter.write(page_text(plain_command_help(ctx.command_path, self, ctx)))
 
 
 class BuiltinGroup(TyperGroup):
@@ -54,10 +52,7 @@ class BuiltinGroup(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page."""
         lines = {name: self.commands[name].get_short_help_str(120) for name in self.list_commands(ctx)}
-        printer = console.out()
-        with printer.capture() as captured:
-            help_pages.render(printer, *help_pages.group_help(ctx.command_path, self.help or "", lines))
-        formatter.write(captured.get().rstrip("\n"))
+        formatter.write(page_text(group_help(ctx.command_path, self.help or "", lines)))
 
 
 class RootGroup(BuiltinGroup):
@@ -88,10 +83,7 @@ class RootGroup(BuiltinGroup):
         """Write the help page without importing any command."""
         lines = {name: command.get_short_help_str(120) for name, command in self.commands.items()}
         lines |= {name: COMMANDS[name] for name in available_commands() if name not in self.commands}
-        printer = console.out()
-        with printer.capture() as captured:
-            help_pages.render(printer, *help_pages.group_help("interp", _ROOT_HELP, lines))
-        formatter.write(captured.get().rstrip("\n"))
+        formatter.write(page_text(group_help("interp", _ROOT_HELP, lines)))
 
 
 def available_commands() -> list[str]:
@@ -143,7 +135,7 @@ def build_app(plugins: Plugins | None = None) -> TyperGroup:
     Args:
         plugins: What discovery found; found now when left out.
     """
-    plugins = plugins or discover()
+    plugins = plugins or find_plugins()
     app = typer.Typer(cls=RootGroup, rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_root)
     taken = {*COMMANDS, *plugins.methods}

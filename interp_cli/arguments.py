@@ -65,7 +65,7 @@ def parse(argv: Sequence[str], stage: Stage[Any]) -> Parsed:
             _read_option(word, words, stage, parsed)
         else:
             parsed.positionals.append(word)
-    parsed.settings = _join_repeated(parsed.settings, stage.config)
+    parsed.settings = _join_repeated(parsed.settings, stage.config_type)
     parsed.common = _join_repeated(parsed.common, StageOptions)
     return parsed
 
@@ -113,7 +113,7 @@ def _target(name: str, stage: Stage[Any]) -> _Target:
     bare = stage.legacy_flags.get(name, name).removeprefix("--")
     bare = stage.flags.get(bare, bare)
     head = bare.split(".")[0].replace("-", "_")
-    for config, common in ((stage.config, False), (StageOptions, True)):
+    for config, common in ((stage.config_type, False), (StageOptions, True)):
         if head in fields_of(config):
             return _Target(bare.replace("-", "_"), config, common)
         negated = head.removeprefix("no_")
@@ -125,7 +125,7 @@ def _target(name: str, stage: Stage[Any]) -> _Target:
 def _short_flags(stage: Stage[Any]) -> dict[str, _Target]:
     return {
         flag: _Target(schema.name, config, common)
-        for config, common in ((StageOptions, True), (stage.config, False))
+        for config, common in ((StageOptions, True), (stage.config_type, False))
         for schema in fields_of(config).values()
         for flag in schema.flags
     }
@@ -133,7 +133,7 @@ def _short_flags(stage: Stage[Any]) -> dict[str, _Target]:
 
 def option_names(stage: Stage[Any]) -> list[str]:
     """Every long option of a stage, the dotted ones left out."""
-    own = [schema.option for schema in fields_of(stage.config).values() if not schema.positional]
+    own = [schema.option for schema in fields_of(stage.config_type).values() if not schema.positional]
     extra = [f"--{flag}" for flag in stage.flags]
     common = [schema.option for schema in fields_of(StageOptions).values() if not schema.hidden]
     return [*own, *extra, *(name for name in common if name not in own), "--help"]

@@ -47,7 +47,7 @@ def complete(stage: Stage[Any], words: Sequence[str], incomplete: str) -> list[I
 
 
 def _options(stage: Stage[Any], given: Any, incomplete: str) -> Iterator[Item]:
-    for schema in fields_of(stage.config).values():
+    for schema in fields_of(stage.config_type).values():
         if schema.positional or schema.hidden:
             continue
         yield schema.option, schema.help
@@ -56,7 +56,7 @@ def _options(stage: Stage[Any], given: Any, incomplete: str) -> Iterator[Item]:
     for flag, target in stage.flags.items():
         yield f"--{flag}", f"the same as --{target}"
     for schema in fields_of(StageOptions).values():
-        if not schema.hidden and schema.name not in fields_of(stage.config):
+        if not schema.hidden and schema.name not in fields_of(stage.config_type):
             yield schema.option, schema.help
     yield "--help", "show the help page"
 
@@ -79,17 +79,17 @@ def _nested_options(schema: FieldSchema, given: Any) -> Iterator[Item]:
 def _values(stage: Stage[Any], option: str, begun: str, prefix: str) -> list[Item]:
     bare = option.removeprefix("--")
     path = stage.flags.get(bare, bare).replace("-", "_").split(".")
-    for owner in (stage.config, StageOptions):
+    for owner in (stage.config_type, StageOptions):
         annotations = arguments.annotations_at(owner, path)
         if annotations:
-            values = dict.fromkeys(v for a in annotations for v in FieldSchema("", a, None, "").values)
+            values = dict.fromkeys(v for a in annotations for v in FieldSchema("", a, None).values)
             done, comma, last = begun.rpartition(",")
             return [(f"{prefix}{done}{comma}{value}", "") for value in values if value.startswith(last)]
     return []
 
 
 def _positional_values(stage: Stage[Any], index: int, begun: str) -> list[Item]:
-    schemas = [schema for schema in fields_of(stage.config).values() if schema.positional]
+    schemas = [schema for schema in fields_of(stage.config_type).values() if schema.positional]
     if not schemas:
         return []
     schema = schemas[min(index, len(schemas) - 1)]

@@ -12,7 +12,18 @@ from rich.table import Table
 
 from interp_registry.errors import InterpError
 
-__all__ = ["err", "out", "print_json", "print_paths", "print_table", "setup_logging", "show_error"]
+__all__ = [
+    "duration",
+    "err",
+    "out",
+    "plain",
+    "print_json",
+    "print_paths",
+    "print_table",
+    "setup_logging",
+    "show_error",
+    "size",
+]
 
 
 def out() -> Console:
@@ -60,3 +71,26 @@ def setup_logging(debug: bool, quiet: bool) -> None:
     """Send log records of the tool and of libraries to stderr."""
     level = logging.DEBUG if debug else logging.ERROR if quiet else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+
+
+def plain(text: str) -> str:
+    """Text that rich shows as it is, brackets included."""
+    return escape(text)
+
+
+def size(n_bytes: float) -> str:
+    """A number of bytes for people, e.g. ``1.5 GiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(n_bytes) < 1024:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1024
+    return f"{n_bytes:.1f} TiB"
+
+
+def duration(seconds: float) -> str:
+    """A time for people, e.g. ``3 min 20 s``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,20 +1,14 @@
 """The one adapter from a stage to a typer command: command line -> configuration -> execution -> what is shown."""
 
-import os
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import CompletionItem, TyperCommand, TyperGroup  # pyright: ignore[reportPrivateImportUsage]
 
-from interp_cli import arguments, console, help_pages
-from interp_cli.options import StageOptions
-from interp_registry.config_io import Resolved, read_layers, resolve
+from interp_cli.help_pages import group_help, show_page
 from interp_registry.contracts.method import Method, Stage
-from interp_registry.errors import UsageError
 
-__all__ = ["MethodGroup", "StageCommand", "method_command", "resolve_stage"]
+__all__ = ["MethodGroup", "StageCommand", "method_command"]
 
 
 class StageCommand(TyperCommand):
@@ -33,29 +27,15 @@ class StageCommand(TyperCommand):
 
     def invoke(self, ctx: Any) -> int:
         """Read the words, resolve the configuration, run the stage; the exit code."""
-        words: list[str] = ctx.meta["interp.words"]
-        if any(word in {"-h", "--help"} for word in words):
-            self._show_help(ctx.command_path, words)
-            return 0
-        resolved, options = resolve_stage(self.stage, words)
-        console.setup_logging(options.debug, options.quiet)
-        if options.debug:
-            os.environ["INTERP_DEBUG"] = "1"
-        return _carry_out(self.method, self.stage, resolved, options, words)
+        from interp_cli.stage_run import run_stage
 
-    def _show_help(self, path: str, words: Sequence[str]) -> None:
-        try:
-            given = arguments.lookup(arguments.parse(words, self.stage).settings)
-        except UsageError:
-            given = {}
-        help_pages.render(console.out(), *help_pages.stage_help(path, self.stage, given))
+        return run_stage(self.method, self.stage, ctx.command_path, ctx.meta["interp.words"])
 
     def get_help(self, ctx: Any) -> str:
         """The help page as text."""
-        printer = console.out()
-        with printer.capture() as captured:
-            help_pages.render(printer, *help_pages.stage_help(ctx.command_path, self.stage, {}))
-        return captured.get()
+        from interp_cli.stage_help import help_text
+
+        return help_text(ctx.command_path, self.stage)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[CompletionItem]:
         """Options, dotted fields of the chosen types, and the values that can be listed."""
@@ -63,72 +43,6 @@ class StageCommand(TyperCommand):
 
         words = ctx.meta.get("interp.words", [])
         return [CompletionItem(value, help=text) for value, text in complete(self.stage, words, incomplete)]
-
-
-def resolve_stage(stage: Stage[Any], words: Sequence[str]) -> tuple[Resolved[Any], StageOptions]:
-    """Read a stage's command line into its configuration and the shell's own options.
-
-    Raises:
-        UsageError: Anything on the line or in a configuration file is wrong.
-    """
-    parsed = arguments.parse(words, stage)
-    options = resolve(StageOptions, [], parsed.common).config
-    layers = [layer for path in options.config for layer in read_layers(Path(path))]
-    settings = [
-        *arguments.positional_overrides(parsed.positionals, stage.config),
-        *arguments.set_overrides(options.set),
-        *parsed.settings,
-    ]
-    return resolve(stage.config, layers, settings), options
-
-
-def _carry_out(
-    method: Method, stage: Stage[Any], resolved: Resolved[Any], options: StageOptions, words: Sequence[str]
-) -> int:
-    if options.explain_config:
-        _explain(resolved, options.json)
-        return 0
-    from interp_cli import execution
-
-    if options.sweep is not None:
-        from interp_cli.launch import from_stage
-
-        return from_stage(method, stage, options, words)
-    if options.num_processes > 1:
-        from interp_cli import processes
-
-        if not processes.is_child():
-            return processes.run_again(options.num_processes)
-    if options.dry_run:
-        return execution.show_cost(method, stage, resolved, options)
-    return execution.execute(method, stage, resolved, options, words).exit_code
-
-
-def _explain(resolved: Resolved[Any], as_json: bool) -> None:
-    if as_json:
-        console.print_json({"config": resolved.data, "origins": resolved.origins})
-        return
-    rows: list[tuple[str, str, str]] = []
-    _flatten(resolved.data, "", resolved.origins, rows)
-    console.print_table(("setting", "value", "set by"), rows)
-
-
-def _flatten(value: Any, path: str, origins: dict[str, str], rows: list[tuple[str, str, str]]) -> None:
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            _flatten(inner, f"{path}.{key}" if path else str(key), origins, rows)
-    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        for index, inner in enumerate(value):
-            _flatten(inner, f"{path}.{index}", origins, rows)
-    else:
-        rows.append((path, str(value), _origin(path, origins)))
-
-
-def _origin(path: str, origins: dict[str, str]) -> str:
-    parts = path.split(".")
-    names = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
-    unindexed = ".".join(part for part in parts if not part.isdigit())
-    return next((origins[name] for name in [*names, unindexed] if name in origins), "default")
 
 
 class MethodGroup(TyperGroup):
@@ -160,7 +74,7 @@ class MethodGroup(TyperGroup):
 
     def _show_help(self, ctx: Any) -> None:
         lines = {stage.name: stage.help.strip().splitlines()[0] for stage in self.method.stages}
-        help_pages.render(console.out(), *help_pages.group_help(ctx.command_path, self.method.help, lines, self.method))
+        show_page(group_help(ctx.command_path, self.method.help, lines, self.method.default_stage))
         raise typer.Exit(0)
 
 

@@ -20,9 +20,8 @@ app = typer.Typer(help="The user's settings.", no_args_is_help=True)
 @app.command("show")
 def show(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show the settings in force, the file they come from, and the environment variables that change them."""
-    from interp_registry.stores.home import home
-
     from interp_cli.paths import configs_dir
+    from interp_registry.stores.home import home
 
     settings = encode(user_config())
     path = user_config_path()

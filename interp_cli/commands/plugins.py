@@ -40,7 +40,7 @@ def _row(info: PluginInfo, plugins: Plugins, problems: dict[str, str]) -> dict[s
     problem = info.error or problems.get(info.name, "")
     return {
         "name": info.name,
-        "distribution": f"{info.distribution} {info.version}",
+        "distribution": info.distribution,
         "status": "failed" if info.name in problems else info.status,
         "adds": ", ".join(adds[:6]) + (f", ... ({len(adds)})" if len(adds) > 6 else ""),
         "ms": f"{info.milliseconds:.0f}",
@@ -61,7 +61,7 @@ def show_plugin(name: Annotated[str, typer.Argument(help="Name of the plugin.")]
         facts = {"name": name, "status": info.status, "module": info.module, "error": info.error, "trace": info.trace}
         console.print_json({**facts, "adds": [{"kind": k, "name": n, "where": w} for k, n, w in adds]})
         return 0
-    console.out().print(f"{name}: {info.status}, {info.module} of {info.distribution} {info.version}")
+    console.out().print(f"{name}: {info.status}, {info.module} of {info.distribution}")
     if info.trace:
         console.out().print(info.trace, markup=False)
     if adds:

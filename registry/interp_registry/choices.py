@@ -5,7 +5,6 @@ Each kind is a draccus ``ChoiceRegistry``: a configuration field typed with the 
 """
 
 import dataclasses
-import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,6 +12,7 @@ from typing import Any, ClassVar
 import draccus
 
 from interp_registry.errors import PluginError, UnknownNameError
+from interp_registry.imports import load_attribute
 
 __all__ = [
     "KINDS",
@@ -26,23 +26,7 @@ __all__ = [
     "Registry",
     "TrackerConfig",
     "choice_names",
-    "load_attribute",
 ]
-
-
-def load_attribute(path: str) -> Any:
-    """Import ``"package.module:attribute"``.
-
-    Raises:
-        PluginError: The path is malformed, or the module or attribute cannot be imported.
-    """
-    module, _, name = path.partition(":")
-    if not module or not name:
-        raise PluginError(f"{path!r} is no import path", "write it as 'package.module:attribute'")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except AttributeError as err:
-        raise PluginError(f"{module} has no attribute {name!r}") from err
 
 
 class ChoiceConfig:

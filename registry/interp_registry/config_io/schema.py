@@ -1,11 +1,7 @@
 """What a configuration class offers: fields, types, defaults, help texts and choices, read from the dataclass itself."""
 
-import ast
 import dataclasses
 import functools
-import inspect
-import itertools
-import textwrap
 import types
 import typing
 from collections.abc import Mapping
@@ -30,7 +26,7 @@ class FieldSchema:
         name: Python name.
         annotation: Its type, resolved.
         default: Default value, or ``MISSING`` when the field is required.
-        help: One line of help.
+        owner: The class that it is a field of.
         positional: Whether the command line takes it without a dash.
         flags: Further spellings such as ``-b``.
         hidden: Whether help leaves it out.
@@ -40,11 +36,16 @@ class FieldSchema:
     name: str
     annotation: Any
     default: Any
-    help: str
+    owner: type | None = None
     positional: bool = False
     flags: tuple[str, ...] = ()
     hidden: bool = False
     bare: str | None = None
+
+    @property
+    def help(self) -> str:
+        """One line of help: the string below the field in its class."""
+        return help_texts(self.owner).get(self.name, "") if self.owner else ""
 
     @property
     def option(self) -> str:
@@ -93,7 +94,6 @@ def element_choice_root(annotation: Any) -> type[draccus.ChoiceRegistry] | None:
 def fields_of(config: type) -> Mapping[str, FieldSchema]:
     """Fields of a configuration class by name, inherited ones first."""
     hints = typing.get_type_hints(config, include_extras=True)
-    texts = help_texts(config)
     schemas: dict[str, FieldSchema] = {}
     for field in dataclasses.fields(config):
         metadata = field.metadata
@@ -101,7 +101,7 @@ def fields_of(config: type) -> Mapping[str, FieldSchema]:
             name=field.name,
             annotation=hints[field.name],
             default=_default(field),
-            help=str(metadata.get("help") or texts.get(field.name, "")),
+            owner=config,
             positional=bool(metadata.get("positional", False)),
             flags=tuple(metadata.get("flags", ())),
             hidden=bool(metadata.get("hidden", False)),
@@ -127,6 +127,11 @@ def help_texts(config: type) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=512)
 def _own_help_texts(klass: type) -> dict[str, str]:
+    import ast  # only help pages need the sources
+    import inspect
+    import itertools
+    import textwrap
+
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(klass)))
     except (OSError, TypeError, SyntaxError):

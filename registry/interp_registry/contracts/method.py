@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from interp_registry.choices import load_attribute
+from interp_registry.imports import load_attribute
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -193,7 +193,8 @@ class Stage(Generic[C]):
     Attributes:
         name: Name of the sub-command; of no matter when the method has one stage.
         help: First line: what it does. Further paragraphs are shown by ``--help``.
-        config: A dataclass; its fields become options, its attribute docstrings their help.
+        config: A dataclass, or its import path ``"package.module:Class"``; its fields become options, its attribute docstrings
+            their help. A path keeps ``interp --help`` fast.
         run: The function, or ``"package.module:function"`` so that nothing heavy is imported before it runs.
         default: Whether the method runs this stage when none is named.
         flags: Further options: name without dashes -> dotted path of a field (``{"topk": "metric.topk"}``).
@@ -205,7 +206,7 @@ class Stage(Generic[C]):
 
     name: str
     help: str
-    config: type[C]
+    config: type[C] | str
     run: str | Callable[[C, RunContext], Result]
     default: bool = False
     flags: Mapping[str, str] = field(default_factory=dict)
@@ -213,6 +214,11 @@ class Stage(Generic[C]):
     estimate: str | Callable[[C, RunContext], Cost] | None = None
     run_batch: str | Callable[[Sequence[C], Sequence[RunContext]], Sequence[Result]] | None = None
     examples: tuple[str, ...] = ()
+
+    @property
+    def config_type(self) -> type[C]:
+        """The configuration class, imported if need be."""
+        return load_attribute(self.config) if isinstance(self.config, str) else self.config
 
     def load_run(self) -> Callable[[C, RunContext], Result]:
         """The function that does the work, imported if need be."""
@@ -232,7 +238,7 @@ class Method:
         help: One line.
         stages: Its stages, at least one.
         api: Public Python names -> ``"package.module:attribute"``; ``import interp_cli as interp`` offers them lazily.
-        choices: Registries of its own that others may add to: kind -> draccus ``ChoiceRegistry`` class.
+        choices: Registries of its own that others may add to: kind -> draccus ``ChoiceRegistry`` class, or its import path.
         cite: BibTeX entries of the papers behind it, for ``interp cite``.
     """
 
@@ -240,7 +246,7 @@ class Method:
     help: str
     stages: tuple[Stage[Any], ...]
     api: Mapping[str, str] = field(default_factory=dict)
-    choices: Mapping[str, type] = field(default_factory=dict)
+    choices: Mapping[str, type | str] = field(default_factory=dict)
     cite: tuple[str, ...] = ()
 
     @property

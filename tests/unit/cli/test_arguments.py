@@ -4,7 +4,7 @@ import draccus
 import pytest
 
 from interp_cli.completion import complete
-from interp_cli.stage_command import resolve_stage
+from interp_cli.stage_run import resolve_stage
 from interp_registry.contracts.method import Stage
 from interp_registry.errors import UsageError
 

@@ -1,0 +1,264 @@
+"""Carry out a stage: open its run, build the context, run it, store and show what came out."""
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from interp_cli import console
+from interp_cli.context import Context, Processes
+from interp_cli.options import StageOptions
+from interp_cli.signals import StopFlag, stop_on_signals
+from interp_registry.config_io import Resolved, encode
+from interp_registry.contracts.method import Cost, Method, Result, Stage
+from interp_registry.discovery import discover
+from interp_registry.errors import InterruptedRunError, UnknownNameError
+from interp_registry.events import EventSink, FanOut, JsonlSink, NullSink
+from interp_registry.stores.home import Layout, layout
+from interp_registry.stores.run import Run, RunStore
+
+__all__ = ["Outcome", "command_name", "execute", "find_stage", "resume", "run_child", "show_cost"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes:
+        run: Its folder.
+        result: What it found.
+    """
+
+    run: Run
+    result: Result
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 when items of the work failed."""
+        return 3 if self.result.failures else 0
+
+
+def command_name(method: Method, stage: Stage[Any]) -> str:
+    """The words that name a stage: "align", or "lens train" for a method with several stages."""
+    return method.name if len(method.stages) == 1 else f"{method.name} {stage.name}"
+
+
+def find_stage(name: str) -> tuple[Method, Stage[Any]]:
+    """The stage that :func:`command_name` names.
+
+    Raises:
+        UnknownNameError: There is none; similar names are suggested.
+    """
+    stages = {command_name(m, s): (m, s) for m in discover().methods.values() for s in m.stages}
+    stages |= {m.name: (m, m.default_stage) for m in discover().methods.values() if m.default_stage is not None}
+    if name not in stages:
+        raise UnknownNameError("stage", name, stages)
+    return stages[name]
+
+
+def execute(
+    method: Method, stage: Stage[Any], resolved: Resolved[Any], options: StageOptions, argv: Sequence[str]
+) -> Outcome:
+    """Run a stage from the command line and show what came out.
+
+    Raises:
+        InterpError: The stage failed; the run's folder says so too.
+    """
+    name = command_name(method, stage)
+    folders = layout(options.out)
+    processes = Processes.from_environment()
+    run = _open_run(name, resolved, options, folders, ["interp", *name.split(), *argv])
+    with stop_on_signals() as flag, _view(options, processes) as view:
+        outcome = _run(stage, resolved.config, run, _Shell(options, folders, view, flag, processes))
+    if processes.is_main:
+        _show(outcome, options)
+    return outcome
+
+
+def _open_run(name: str, resolved: Resolved[Any], options: StageOptions, folders: Layout, argv: list[str]) -> Run:
+    """A new run, the one to resume, or the one that the main process of several opened."""
+    processes = Processes.from_environment()
+    store = RunStore(folders.runs)
+    if processes.world == 1:
+        return store.get(options.resume) if options.resume else _create(store, name, resolved, options, argv)
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    PartialState(cpu=options.device == "cpu")
+    path = [""]
+    if processes.is_main:
+        opened = store.get(options.resume) if options.resume else _create(store, name, resolved, options, argv)
+        path = [str(opened.path)]
+    return Run(Path(broadcast_object_list(path)[0]))
+
+
+def _create(store: RunStore, name: str, resolved: Resolved[Any], options: StageOptions, argv: list[str]) -> Run:
+    data = encode(resolved.config)
+    return store.create(name, data, resolved.origins, argv, details={"options": encode(options)})
+
+
+@dataclass(frozen=True)
+class _Shell:
+    """What all runs of one command share."""
+
+    options: StageOptions
+    layout: Layout
+    view: EventSink
+    flag: StopFlag
+    processes: Processes
+
+
+@contextmanager
+def _view(options: StageOptions, processes: Processes) -> Iterator[EventSink]:
+    """Where a person sees events while they happen."""
+    if not processes.is_main or options.quiet or options.progress == "none":
+        yield NullSink()
+        return
+    if importlib.util.find_spec("interp_cli.dashboard") is None:  # TEMPORARY
+        yield NullSink()
+        return
+    from interp_cli.dashboard import live_view
+
+    with live_view(options.progress, options.json) as sink:
+        yield sink
+
+
+def _run(stage: Stage[Any], config: Any, run: Run, shell: _Shell) -> Outcome:
+    main = shell.processes.is_main
+    sink = FanOut([JsonlSink(run.events), shell.view]) if main else NullSink()
+    context = Context(run, shell.options, shell.layout, sink, shell.flag, run_child(shell))
+    if main:
+        run.start()
+    sink.state("running", info={"command": run.command})
+    try:
+        result = stage.load_run()(config, context)
+    except BaseException as err:
+        _record_failure(run, sink, err, main)
+        raise _as_error(err, run, shell) from err
+    finally:
+        context.close()
+    if shell.flag.signum is not None and not result.scalars and not result.tables:
+        raise _interrupted(run, sink, shell.flag.signum)
+    if main:
+        run.finish(result.to_json())
+    sink.state("done")
+    _close(sink, shell)
+    if main:
+        _write_report(run, shell.options)
+        run.seal()
+    return Outcome(run, result)
+
+
+def _close(sink: EventSink, shell: _Shell) -> None:
+    if isinstance(sink, FanOut):
+        for inner in sink.sinks:
+            if inner is not shell.view:
+                inner.close()
+
+
+def _record_failure(run: Run, sink: EventSink, err: BaseException, main: bool) -> None:
+    stopped = isinstance(err, (KeyboardInterrupt, InterruptedRunError))
+    message = str(err) or type(err).__name__
+    sink.state("interrupted" if stopped else "failed", message)
+    if main:
+        (run.interrupt if stopped else run.fail)(message)
+
+
+def _as_error(err: BaseException, run: Run, shell: _Shell) -> BaseException:
+    if isinstance(err, InterruptedRunError):
+        return InterruptedRunError(err.signum, _resume_hint(run, shell.options))
+    return err
+
+
+def _interrupted(run: Run, sink: EventSink, signum: int) -> InterruptedRunError:
+    sink.state("interrupted", f"signal {signum}")
+    run.interrupt(f"signal {signum}")
+    return InterruptedRunError(signum, _resume_hint(run, None))
+
+
+def _resume_hint(run: Run, options: StageOptions | None) -> str:
+    where = f" --out {options.out}" if options is not None and options.out else ""
+    return f"go on with: interp runs resume {run.id}{where}"
+
+
+def run_child(shell: _Shell) -> Any:
+    """The function by which a stage runs another one as a child of its own run."""
+
+    def start(parent: Context, name: str, config: Any) -> Run:
+        _, stage = find_stage(name)
+        details = {"parent": parent.run.id, "options": encode(shell.options)}
+        store = RunStore(shell.layout.runs)
+        run = store.create(name, encode(config), None, (), details) if shell.processes.is_main else parent.run
+        outcome = _run(stage, config, run, shell)
+        for failure in outcome.result.failures:
+            parent.events.message(f"{failure.item}: {failure.message}", "error")
+        return outcome.run
+
+    return start
+
+
+def _write_report(run: Run, options: StageOptions) -> None:
+    if not options.report or importlib.util.find_spec("interp_cli.report") is None:  # TEMPORARY
+        return
+    from interp_cli.report import write_run_report
+
+    write_run_report(run)
+
+
+def _show(outcome: Outcome, options: StageOptions) -> None:
+    result, run = outcome.result, outcome.run
+    for failure in result.failures:
+        console.err().print(f"[bold red]failed[/] {console.plain(failure.item)}: {console.plain(failure.message)}")
+    if options.json:
+        head = {"run": run.id, "folder": str(run.path), "command": run.command, "state": run.state.value}
+        console.print_json({**head, **result.to_json()})
+        return
+    if importlib.util.find_spec("interp_cli.report") is not None:  # TEMPORARY
+        from interp_cli.report import show_result
+
+        show_result(result)
+    if not options.quiet:
+        report = run.path / "report" / "index.html"
+        console.print_paths([*result.artifacts, *([report] if report.is_file() else []), run.path])
+
+
+def resume(run: Run, options: StageOptions) -> Outcome:
+    """Go on with a run that was interrupted or failed, in its own folder, with its own configuration."""
+    method, stage = find_stage(run.command)
+    from interp_registry.config_io import resolve
+
+    resolved = resolve(stage.config_type, [(str(run.path / "config.yaml"), run.config)])
+    options.resume = str(run.path)
+    return execute(method, stage, resolved, options, run.record["argv"][1 + len(run.command.split()) :])
+
+
+def show_cost(method: Method, stage: Stage[Any], resolved: Resolved[Any], options: StageOptions) -> int:
+    """Say what a run would do and need, without doing it (``--dry-run``)."""
+    estimate = stage.load_estimate()
+    folders = layout(options.out)
+    cost = Cost(notes=("this stage does not estimate its cost",))
+    if estimate is not None:
+        with stop_on_signals() as flag:
+            shell = _Shell(options, folders, NullSink(), flag, Processes())
+            context = Context(None, options, folders, NullSink(), flag, run_child(shell))  # pyright: ignore[reportArgumentType]
+            cost = estimate(resolved.config, context)
+    if options.json:
+        facts = {k: v for k, v in vars(cost).items() if v is not None}
+        console.print_json({"command": command_name(method, stage), "config": resolved.data, "cost": facts})
+        return 0
+    from interp_registry.config_io import dump_yaml
+
+    console.out().print(f"would run `interp {command_name(method, stage)}` with", markup=False)
+    console.out().print(dump_yaml(encode(resolved.config)), markup=False)
+    console.print_table(("expected", ""), _cost_rows(cost, folders))
+    return 0
+
+
+def _cost_rows(cost: Cost, folders: Layout) -> list[tuple[str, str]]:
+    sizes = (("disk", cost.disk_bytes), ("memory", cost.memory_bytes), ("download", cost.download_bytes))
+    rows = [("time", "unknown" if cost.seconds is None else console.duration(cost.seconds))]
+    rows += [(name, "unknown" if value is None else console.size(value)) for name, value in sizes]
+    rows += [("note", note) for note in cost.notes]
+    return [*rows, ("written to", str(folders.root))]

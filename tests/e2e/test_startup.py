@@ -1,0 +1,57 @@
+"""Start-up is a feature: help never loads the heavy libraries, and costs little beyond typer and rich."""
+
+import os
+import resource
+import subprocess
+import sys
+
+HEAVY = {
+    "torch",
+    "transformers",
+    "timm",
+    "accelerate",
+    "aim",
+    "numpy",
+    "matplotlib",
+    "plotly",
+    "scipy",
+    "datasets",
+    "pandas",
+}
+
+
+def cpu_seconds(*command):
+    """Least user plus system time of a process over some runs, which the load of the machine disturbs least."""
+    spent = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(spent)
+
+
+def imported_by(*words):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "interp_cli", *words], capture_output=True, text=True, check=True
+    )
+    assert "usage" in done.stdout
+    return {
+        line.rsplit("|", 1)[1].strip().split(".")[0]
+        for line in done.stderr.splitlines()
+        if line.startswith("import time")
+    }
+
+
+def test_help_of_the_root_and_of_a_stage_loads_no_heavy_library():
+    for words in (["--help"], ["plugins", "--help"]):
+        loaded = imported_by(*words)
+        assert "typer" in loaded
+        assert loaded & HEAVY == set(), words
+
+
+def test_help_costs_at_most_twice_the_cpu_time_of_importing_typer_and_rich():
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    floor = cpu_seconds(sys.executable, "-c", "import typer, rich.console")
+    ours = cpu_seconds(sys.executable, "-m", "interp_cli", "--help")
+    assert ours <= 2.0 * floor, f"{ours / floor:.2f} times the CPU time of importing typer and rich"

@@ -55,6 +55,7 @@ def global_seed(seed: int, purpose: str, step: int = 0, rank: int = 0) -> Iterat
     """
     import torch
 
-    with torch.random.fork_rng():
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices=devices):
         torch.manual_seed(derive_seed(seed, purpose, step, rank))
         yield

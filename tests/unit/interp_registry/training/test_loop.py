@@ -1,0 +1,166 @@
+"""The training loop."""
+
+import itertools
+
+import pytest
+import torch
+
+from interp_registry.errors import ConfigError, InterpError, InterruptedRunError, UsageError
+from interp_registry.events import MemorySink, Progress, Scalar
+from interp_registry.stores.checkpoint import CheckpointStore
+from interp_registry.training.config import TrainingConfig
+from interp_registry.training.loop import Tools, train
+from interp_registry.training.schedules import ScheduleConfig
+
+
+def weights(toy) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in toy.state()["weights"].items()}
+
+
+def test_the_loss_goes_down(toy):
+    trained = toy()
+    summary = train(trained, TrainingConfig(steps=200, checkpoint_every=None), seed=0)
+    assert summary.steps == 200
+    assert sum(trained.trace[-20:]) < 0.3 * sum(trained.trace[:20])
+    assert summary.metrics["error"] < 0.5
+
+
+def test_an_update_is_the_one_that_a_loop_written_out_makes(toy):
+    config = TrainingConfig(
+        steps=5, schedule=ScheduleConfig("linear", warmup="2"), clip_norm=0.5, checkpoint_every=None
+    )
+    trained, reference = toy(), toy()
+    reference.body[1].p = trained.body[1].p = 0.0
+    train(trained, config, seed=0)
+    schedule = config.schedule.build(5)
+    optimisers = reference.optimisers()
+    for i in range(5):
+        for name, rate in (("body", 0.02), ("head", 0.05)):
+            optimisers[name].param_groups[0]["lr"] = rate * schedule(i)
+            optimisers[name].zero_grad()
+        reference.step(i)["loss"].backward()
+        parameters = [*reference.body.parameters(), *reference.head.parameters()]
+        torch.nn.utils.clip_grad_norm_(parameters, 0.5)
+        for optimiser in optimisers.values():
+            optimiser.step()
+    assert all(torch.equal(a, b) for a, b in zip(weights(trained).values(), weights(reference).values(), strict=True))
+
+
+def test_accumulation_averages_the_gradients_of_consecutive_batches(toy):
+    trained, reference = toy(), toy()
+    reference.body[1].p = trained.body[1].p = 0.0
+    train(trained, TrainingConfig(steps=1, accumulate=3, checkpoint_every=None), seed=0)
+    for optimiser in reference.optimisers().values():
+        optimiser.zero_grad()
+    torch.stack([reference.step(i)["loss"] for i in range(3)]).mean().backward()
+    for optimiser in reference.optimisers().values():
+        optimiser.step()
+    assert trained.trace == reference.trace
+    for a, b in zip(weights(trained).values(), weights(reference).values(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("stops", [(3,), (10,), (11, 14), (1, 2, 3, 4)])
+def test_a_training_that_was_stopped_ends_as_one_that_was_not(toy, checkpoints: CheckpointStore, stops):
+    config = TrainingConfig(
+        steps=20, schedule=ScheduleConfig("cosine", warmup="4"), checkpoint_every=7, evaluate_every=5
+    )
+    whole = toy()
+    expected = train(whole, config, seed=3)
+    trace: list[float] = []
+    for stop in stops:
+        part = toy()
+        counter = itertools.count(len(trace) + 1)
+        with pytest.raises(InterruptedRunError):
+            train(part, config, 3, Tools(checkpoints=checkpoints, stop=lambda c=counter, s=stop: next(c) >= s))
+        trace += part.trace
+        assert len(trace) == stop
+    last = toy()
+    found = train(last, config, 3, Tools(checkpoints=checkpoints))
+    assert trace + last.trace == whole.trace
+    assert found == expected
+    assert all(torch.equal(a, b) for a, b in zip(weights(last).values(), weights(whole).values(), strict=True))
+
+
+def test_going_on_after_the_end_trains_no_more(toy, checkpoints: CheckpointStore):
+    config = TrainingConfig(steps=3)
+    first = train(toy(), config, 0, Tools(checkpoints=checkpoints))
+    again = toy()
+    assert train(again, config, 0, Tools(checkpoints=checkpoints)) == first
+    assert again.trace == []
+
+
+def test_a_checkpoint_of_another_seed_is_refused(toy, checkpoints: CheckpointStore):
+    train(toy(), TrainingConfig(steps=2), 0, Tools(checkpoints=checkpoints))
+    with pytest.raises(UsageError, match="seed 0, this run has seed 1"):
+        train(toy(), TrainingConfig(steps=4), 1, Tools(checkpoints=checkpoints))
+
+
+def test_a_run_without_improvement_stops_early_and_keeps_its_best(toy, tmp_path):
+    checkpoints = CheckpointStore(tmp_path, keep_last=1, keep_best=1)
+    config = TrainingConfig(steps=100, evaluate_every=2, checkpoint_every=2, monitor="error", patience=3)
+    trained = toy()
+    values = iter([5.0, 4.0, 3.0, 3.5, 3.0, 4.0, 1.0])
+    trained.evaluate = lambda step: {"error": next(values)}
+    summary = train(trained, config, 0, Tools(checkpoints=checkpoints))
+    assert (summary.steps, summary.best, summary.best_step, summary.stopped_early) == (12, 3.0, 6, True)
+    assert checkpoints.steps() == [6, 12]
+    best = checkpoints.best()
+    assert best is not None
+    assert (best.step, best.metric) == (6, 3.0)
+
+
+def test_an_unknown_monitored_value_is_named(toy):
+    with pytest.raises(UsageError, match="'accuracy' is not evaluated"):
+        train(toy(), TrainingConfig(steps=1, monitor="accuracy", checkpoint_every=None), 0)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(toy):
+    trained = toy()
+    trained.head.weight.data.fill_(float("inf"))
+    with pytest.raises(InterpError, match=r"the loss is (nan|inf) at step 1"):
+        train(trained, TrainingConfig(steps=5, log_every=1), 0)
+
+
+def test_losses_rates_evaluations_and_progress_become_events(toy):
+    sink = MemorySink()
+    config = TrainingConfig(steps=4, log_every=2, schedule=ScheduleConfig("linear"), evaluate_every=4, clip_norm=1.0)
+    train(toy(), config, 0, Tools(events=sink))
+    scalars = {(e.name, e.step): e.value for e in sink.events if isinstance(e, Scalar)}
+    assert {name for name, _ in scalars} == {
+        "train/loss", "train/largest", "train/grad_norm", "lr/body", "lr/head", "eval/error"
+    }  # fmt: skip
+    assert {step for _, step in scalars} == {2, 4}
+    assert scalars["lr/head", 4] == pytest.approx(0.05 * 0.25)
+    progress = [(e.done, e.total) for e in sink.events if isinstance(e, Progress)]
+    assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_global_generators_are_left_as_they_were(toy):
+    trained = toy()
+    before = torch.get_rng_state()
+    train(trained, TrainingConfig(steps=2, checkpoint_every=None), 0)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_trainable_may_change_gradients_and_log_about_it(toy):
+    trained = toy()
+
+    def before_update(step: int) -> dict[str, float]:
+        for parameter in trained.head.parameters():
+            parameter.grad.zero_()
+        return {"norm_body": 1.5}
+
+    trained.before_update = before_update
+    head = trained.head.weight.clone()
+    summary = train(trained, TrainingConfig(steps=2, checkpoint_every=None), 0)
+    assert torch.equal(head, trained.head.weight)
+    assert summary.losses["norm_body"] == 1.5
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"accumulate": 0}, {"log_every": 0}, {"clip_norm": 0.0}, {"patience": 2}, {"keep_last": 0}]
+)
+def test_impossible_settings_are_refused(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        TrainingConfig(**wrong)

@@ -36,15 +36,12 @@ def stream(start: int = 0) -> Iterator[tuple[int, dict[str, Tensor]]]:
 def dump(entry: ActivationEntry, stop_after: int | None = None) -> None:
     """Write the stream, going on where it stopped; optionally stop after some batches."""
     appender = Appender(entry)
-    todo = iter(stream(appender.cursor or 0))
-    for count, (number, batch) in enumerate(todo):
+    todo, count = stream(appender.cursor or 0), 0
+    while (item := next(todo, None)) is not None:
         if count == stop_after:
             return
-        if (jump := appender.append(number, batch)) is not None:
-            todo = iter(stream(jump))
-            for number_, batch_ in todo:
-                assert appender.append(number_, batch_) is None
-            break
+        jump = appender.append(*item)
+        todo, count = (todo if jump is None else stream(jump)), count + 1
     appender.finish({"tokens": appender.n_rows})
 
 
@@ -91,8 +88,7 @@ def test_a_corrupt_shard_is_written_again_and_the_others_are_kept(done: Activati
         ActivationEntry(done.path).column("layer/5")
     assert [problem.path for problem in done.repair()] == [done.shard_path(index) for index in lost]
     kept = {index: done.shard_path(index).stat().st_mtime_ns for index in done.present_shards()}
-    for _ in lost:
-        dump(ActivationEntry(done.path))
+    dump(ActivationEntry(done.path))
     assert {index: done.shard_path(index).stat().st_mtime_ns for index in kept} == kept
     assert {path.name: path.read_bytes() for path in done.path.iterdir()} == before
 

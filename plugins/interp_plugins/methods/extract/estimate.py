@@ -75,4 +75,3 @@ def _bytes_per_weight(config: ExtractConfig, job: Job) -> float:
         return _WEIGHT_BYTES[config.quantize]
     compute: Any = job.request.options["compute"]
     return 4 if compute == "float32" else 2
-

@@ -4,12 +4,12 @@
 an untrained control ``x-init``, which has no file in the package: it is made again from the recipe's seed.
 """
 
-import os
 import tempfile
 from pathlib import Path
 
 from interp_plugins.embedded.zoo.recipes import RECIPES, Recipe
 from interp_registry.errors import UnknownNameError
+from interp_registry.stores.home import layout
 
 __all__ = ["INIT_SUFFIX", "RECIPES", "WEIGHTS", "Recipe", "folder", "names", "recipe"]
 
@@ -50,7 +50,7 @@ def folder(name: str, cache: Path | None = None) -> Path:
 
     Args:
         name: one of ``names()``, or an untrained control.
-        cache: where untrained controls are written; by default below the user's cache folder.
+        cache: where untrained controls are written; by default the cache of the home folder.
 
     Raises:
         UnknownNameError: there is no such model.
@@ -58,7 +58,7 @@ def folder(name: str, cache: Path | None = None) -> Path:
     chosen = recipe(name)
     if not name.endswith(INIT_SUFFIX):
         return WEIGHTS / name
-    root = _default_cache() if cache is None else cache
+    root = layout().cache / "zoo" if cache is None else cache
     target = root / f"{name}-{chosen.digest()}"
     if not target.is_dir():
         _write_untrained(chosen, target)
@@ -68,12 +68,6 @@ def folder(name: str, cache: Path | None = None) -> Path:
 def _has_control(one: Recipe) -> bool:
     """A fine-tuned model, and a second objective of the same size, share the control of the plain one."""
     return one.starts_from is None and one.objective != "simclr"
-
-
-def _default_cache() -> Path:
-    home = os.environ.get("INTERP_HOME")
-    base = Path(home) if home else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "interp"
-    return base / "cache" / "zoo"
 
 
 def _write_untrained(chosen: Recipe, target: Path) -> None:

@@ -82,7 +82,7 @@ def _vision(width: int, n_layers: int, n_heads: int, peak_rate: float, seconds: 
         n_layers=n_layers,
         n_heads=n_heads,
         peak_rate=peak_rate,
-        steps=1_500,
+        steps=600,
         expected_seconds=seconds,
     )
 
@@ -104,15 +104,15 @@ RECIPES: Final = MappingProxyType(
     {
         recipe.name: recipe
         for recipe in (
-            _language(32, 2, 2, 5e-3, 90),
-            _language(64, 3, 2, 3e-3, 175),
-            _language(96, 3, 3, 2.5e-3, 280),
-            _language(128, 4, 4, 2e-3, 475),
-            _vision(32, 2, 2, 3e-3, 110),
-            _vision(64, 3, 2, 2e-3, 200),
-            _vision(96, 3, 3, 1.5e-3, 340),
-            _vision(128, 4, 4, 1e-3, 540),
-            replace(_vision(64, 3, 2, 2e-3, 300), name="vit-d64-simclr", objective="simclr"),
+            _language(32, 2, 2, 5e-3, 60),
+            _language(64, 3, 2, 3e-3, 120),
+            _language(96, 3, 3, 2.5e-3, 190),
+            _language(128, 4, 4, 2e-3, 350),
+            _vision(32, 2, 2, 3e-3, 35),
+            _vision(64, 3, 2, 2e-3, 65),
+            _vision(96, 3, 3, 1.5e-3, 110),
+            _vision(128, 4, 4, 1e-3, 210),
+            replace(_vision(64, 3, 2, 2e-3, 120), name="vit-d64-simclr", objective="simclr"),
             _CLIP_BOW,
             replace(
                 _CLIP_BOW,

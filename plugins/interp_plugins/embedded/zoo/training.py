@@ -1,20 +1,22 @@
-"""How a recipe is carried out: AdamW, warm-up and cosine, gradient clipping, step by step."""
+"""How a recipe is carried out by the training loop: AdamW, warm-up and cosine, gradient clipping, checkpoints."""
 
-import logging
-import math
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from interp_plugins.embedded.zoo import clip, language, vision
 from interp_plugins.embedded.zoo.recipes import Recipe
+from interp_registry.training.config import TrainingConfig
+from interp_registry.training.loop import Tools, TrainingSummary, train
+from interp_registry.training.schedules import ScheduleConfig
 
-_log = logging.getLogger(__name__)
+__all__ = ["Objective", "RecipeTraining", "carry_out", "initial_model", "start", "training_config"]
 
 
-class Training(Protocol):
-    """What each objective offers: its modules and the losses of step i."""
+class Objective(Protocol):
+    """What each objective offers: its modules, and the losses of step i as a function of the recipe's seed and i alone."""
 
     @property
     def recipe(self) -> Recipe:
@@ -36,18 +38,48 @@ class Training(Protocol):
         ...
 
 
-def start(recipe: Recipe, base: nn.Module | None = None) -> Training:
-    """The training of a recipe before its first step.
+class RecipeTraining:
+    """An objective as the training loop drives it.
+
+    Args:
+        objective: what is minimised; its modules are set to training mode.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        recipe = objective.recipe
+        self._objective = objective
+        self._modules = nn.ModuleDict(objective.modules).train()
+        self._optimiser = torch.optim.AdamW(
+            self._modules.parameters(), lr=recipe.peak_rate, betas=recipe.betas, weight_decay=recipe.weight_decay
+        )
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """AdamW over model and heads."""
+        return {"adamw": self._optimiser}
+
+    def step(self, i: int) -> dict[str, Tensor]:
+        """The losses of step i."""
+        return self._objective.losses(i)
+
+    def state(self) -> dict[str, Any]:
+        """Weights of model and heads; samples and noise are functions of the step."""
+        return {"weights": self._modules.state_dict()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take over stored weights."""
+        self._modules.load_state_dict(state["weights"])
+
+
+def start(recipe: Recipe, base: nn.Module | None = None) -> Objective:
+    """The objective of a recipe before its first step.
 
     Args:
         recipe: which model.
         base: for a recipe that starts from another model, that model.
     """
-    from interp_plugins.embedded.zoo import clip, language, vision
-
     if recipe.modality == "clip":
         return clip.ClipTraining(recipe, base)
-    builders: dict[str, Callable[[Recipe], Training]] = {
+    builders: dict[str, Callable[[Recipe], Objective]] = {
         "next-token": language.LanguageTraining,
         "labels": vision.LabelTraining,
         "simclr": vision.SimclrTraining,
@@ -55,40 +87,30 @@ def start(recipe: Recipe, base: nn.Module | None = None) -> Training:
     return builders[recipe.objective](recipe)
 
 
+def carry_out(objective: Objective, steps: int | None = None, tools: Tools | None = None) -> TrainingSummary:
+    """Take the first ``steps`` steps of a recipe; all of them by default."""
+    config = training_config(objective.recipe, steps)
+    return train(RecipeTraining(objective), config, objective.recipe.seed, tools)
+
+
+def training_config(recipe: Recipe, steps: int | None = None) -> TrainingConfig:
+    """The loop's settings for a recipe; fewer steps are the beginning of the whole schedule.
+
+    Rate of step s of n: peak * min(1, (s + 1)/warmup) * (floor + (1 - floor) * (1 + cos(pi s/n))/2).
+    """
+    schedule = ScheduleConfig(
+        shape="cosine", end=recipe.floor, warmup=str(recipe.warmup), length=str(recipe.steps), overlap=True
+    )
+    return TrainingConfig(
+        steps=recipe.steps if steps is None else steps, schedule=schedule, clip_norm=recipe.clip_norm, log_every=20
+    )
+
+
 def initial_model(recipe: Recipe) -> nn.Module:
     """The untrained model of a recipe, from its seed."""
-    from interp_plugins.embedded.zoo import clip, language, vision
-
     builders: dict[str, Callable[[Recipe], nn.Module]] = {
         "language": language.initial_language_model,
         "vision": vision.initial_vision_model,
         "clip": clip.initial_clip_model,
     }
     return builders[recipe.modality](recipe)
-
-
-def rate_factor(recipe: Recipe, i: int) -> float:
-    """The learning rate of step i over its peak: linear warm-up, then a cosine from 1 down to the floor."""
-    cosine = 0.5 * (1 + math.cos(math.pi * i / recipe.steps))
-    return min(1.0, (i + 1) / recipe.warmup) * (recipe.floor + (1 - recipe.floor) * cosine)
-
-
-def train(
-    training: Training, steps: int | None = None, on_step: Callable[[int, dict[str, float]], None] | None = None
-) -> None:
-    """Take the first ``steps`` steps of a recipe (all by default); ``on_step`` sees the losses of each."""
-    recipe = training.recipe
-    parameters = [p for module in training.modules.values() for p in module.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=recipe.peak_rate, betas=recipe.betas, weight_decay=recipe.weight_decay)
-    for module in training.modules.values():
-        module.train()
-    for i in range(recipe.steps if steps is None else steps):
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.peak_rate * rate_factor(recipe, i)
-        losses = training.losses(i)
-        optimiser.zero_grad(set_to_none=True)
-        losses["loss"].backward()
-        nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
-        optimiser.step()
-        if on_step is not None:
-            on_step(i, {name: float(value.detach()) for name, value in losses.items()})

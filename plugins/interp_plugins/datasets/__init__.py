@@ -1,1 +1,0 @@
-"""Data sets that ship with the tool: files, folders, tar archives, and the Hugging Face hub."""

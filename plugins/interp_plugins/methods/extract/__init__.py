@@ -1,1 +1,0 @@
-"""Extraction: pooled activations of any model at every layer, over a data set."""

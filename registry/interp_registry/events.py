@@ -205,6 +205,11 @@ class FanOut(EventSink):
         for sink in self.sinks:
             sink.emit(event)
 
+    def progress(self, task: str, done: float, total: float | None = None, unit: str = "") -> None:
+        """Hand the report on, so that each sink may thin it in its own way."""
+        for sink in self.sinks:
+            sink.progress(task, done, total, unit)
+
     def close(self) -> None:
         """Close every sink."""
         for sink in self.sinks:

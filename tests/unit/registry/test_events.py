@@ -38,7 +38,9 @@ def emit_all(sink):
 def test_every_event_reads_back_as_it_was_written(tmp_path):
     memory = MemorySink()
     with JsonlSink(tmp_path / "events.jsonl") as file:
-        emit_all(FanOut([memory, file]))
+        emit_all(memory)
+        for event in memory.events:
+            FanOut([file]).emit(event)
     assert list(read_events(tmp_path / "events.jsonl")) == memory.events
     kinds = [type(event) for event in memory.events]
     assert kinds == [State, Progress, Scalar, TableEvent, HeatMapEvent, Message, State]
@@ -80,6 +82,16 @@ def test_progress_of_each_step_is_thinned_but_the_last_unit_is_always_written(tm
             sink.progress("train", done, 100)
         sink.progress("other", 1, 5)
     assert [(e.task, e.done) for e in read_events(tmp_path / "e.jsonl")] == [("train", 1), ("train", 100), ("other", 1)]
+
+
+def test_a_fan_out_lets_each_sink_thin_progress_in_its_own_way(tmp_path):
+    memory = MemorySink()
+    with JsonlSink(tmp_path / "e.jsonl", progress_interval=3600) as file:
+        fan = FanOut([memory, file])
+        for done in range(1, 11):
+            fan.progress("train", done, 10)
+    assert len(memory.events) == 10
+    assert [event.done for event in read_events(tmp_path / "e.jsonl")] == [1, 10]
 
 
 def test_following_yields_what_another_thread_writes_until_the_run_ends(tmp_path):

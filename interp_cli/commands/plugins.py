@@ -1,5 +1,6 @@
 """``interp plugins``: what is installed, what failed to load and why, and blocking."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -79,6 +80,22 @@ def block_plugin(name: Annotated[str, typer.Argument(help="Name of the plugin.")
 def unblock_plugin(name: Annotated[str, typer.Argument(help="Name of the plugin.")]) -> None:
     """Load a plugin again that was blocked."""
     _set_blocked(name, blocked=False)
+
+
+@app.command("new")
+def new_plugin(
+    name: Annotated[str, typer.Argument(help="Name of the plugin, e.g. my-metric.")],
+    kind: Annotated[
+        str, typer.Option("--kind", help="metric, loss, evaluator, model, dataset, method, tracker, launcher.")
+    ],
+    folder: Annotated[Path, typer.Option("--in", help="Folder to make the package in.")] = Path(),
+) -> None:
+    """Write a complete plugin package: pyproject, code, tests that run the contract checks, README."""
+    from interp_cli.scaffold import write_plugin
+
+    written = write_plugin(name, kind, folder)
+    console.print_paths(written)
+    console.out().print(f"next: pip install -e {written[0].parent} && pytest {written[0].parent}", markup=False)
 
 
 def _set_blocked(name: str, *, blocked: bool) -> None:

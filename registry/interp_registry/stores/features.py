@@ -4,24 +4,20 @@
 shards have a fixed number of rows. The key is made from everything that decides the numbers.
 """
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp_registry.errors import CorruptError, DataError, UnknownNameError, UsageError
-from interp_registry.stores.artifact import make_folder
 from interp_registry.stores.keys import Json, key_of
-from interp_registry.stores.tables import MANIFEST, Check, Column, Table, write_manifest
+from interp_registry.stores.table_store import TableStore
+from interp_registry.stores.tables import Check, Column, Table, write_manifest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["FeatureEntry", "FeaturePlan", "FeatureRequest", "FeatureStore", "feature_name"]
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -275,7 +271,7 @@ class FeatureEntry(Table):
             )
 
 
-class FeatureStore:
+class FeatureStore(TableStore[FeatureEntry]):
     """All features below one folder.
 
     Args:
@@ -283,12 +279,7 @@ class FeatureStore:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-
-    @cached_property
-    def folder(self) -> Path:
-        """Where the entries lie."""
-        return self.root / FeatureEntry.kind
+        super().__init__(root, FeatureEntry)
 
     def path(self, request: FeatureRequest) -> Path:
         """Folder of a request's features, whether they exist or not."""
@@ -313,41 +304,10 @@ class FeatureStore:
             UsageError: They were planned differently.
             CorruptError: The manifest is not what was written.
         """
-        make_folder(self.folder)
         path = self.path(request)
         write_manifest(path, FeatureEntry.kind, request.to_json(), plan.to_json(request), provenance, algorithm)
         return FeatureEntry(path)
 
     def find(self, request: FeatureRequest) -> FeatureEntry | None:
         """The features of a request, complete or not; None when nothing was planned."""
-        path = self.path(request)
-        return FeatureEntry(path) if (path / MANIFEST).exists() else None
-
-    def keys(self) -> list[str]:
-        """Keys of all entries, sorted."""
-        if not self.folder.is_dir():
-            return []
-        return sorted(path.name for path in self.folder.iterdir() if (path / MANIFEST).exists())
-
-    def entries(self) -> Iterator[FeatureEntry]:
-        """All entries; one whose manifest is corrupt is left out with a warning that names it."""
-        for key in self.keys():
-            try:
-                yield FeatureEntry(self.folder / key)
-            except CorruptError as err:
-                _LOG.warning("%s", err)
-
-    def get(self, key: str) -> FeatureEntry:
-        """An entry by its key or an unmistakable beginning of it.
-
-        Raises:
-            UnknownNameError: No key begins like this.
-            UsageError: Several do.
-        """
-        known = self.keys()
-        matches = [key] if key in known else [name for name in known if key and name.startswith(key)]
-        if not matches:
-            raise UnknownNameError("feature key", key, known, str(self.folder))
-        if len(matches) > 1:
-            raise UsageError(f"feature key {key!r} could be {', '.join(matches)}", "write more of it")
-        return FeatureEntry(self.folder / matches[0])
+        return self.at(request.key)

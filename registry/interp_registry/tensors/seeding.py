@@ -55,7 +55,21 @@ def global_seed(seed: int, purpose: str, step: int = 0, rank: int = 0) -> Iterat
     """
     import torch
 
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(derive_seed(seed, purpose, step, rank))
+    # torch.manual_seed would queue a call with its traceback for every device that is not in use: slow, and a leak in a loop
+    number = derive_seed(seed, purpose, step, rank)
+    before = torch.default_generator.get_state()
+    on_cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    on_mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    torch.default_generator.manual_seed(number)
+    if on_cuda is not None:
+        torch.cuda.manual_seed_all(number)
+    if on_mps is not None:
+        torch.mps.manual_seed(number)
+    try:
         yield
+    finally:
+        torch.default_generator.set_state(before)
+        if on_cuda is not None:
+            torch.cuda.set_rng_state_all(on_cuda)
+        if on_mps is not None:
+            torch.mps.set_rng_state(on_mps)

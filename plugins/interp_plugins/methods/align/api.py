@@ -1,5 +1,6 @@
 """The library side of `interp align`: scores of all pairs of layers of two models, as a function."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,11 +10,13 @@ import torch
 from interp_plugins.methods.align.calibration import Statistic, calibrate, null_scores, parse_statistic, permutations
 from interp_plugins.methods.align.inputs import Features, as_layers, check_same_samples
 from interp_plugins.methods.align.metric_choice import BoundMetric, metric, resolve
+from interp_plugins.methods.align.reading import load_features
 from interp_plugins.methods.align.result import Alignments, Best
 from interp_plugins.metrics.layer_bank import LayerBank
 from interp_plugins.metrics.preparation import Clamp, prepare_features
+from interp_registry.contracts.metric import State
 
-__all__ = ["align", "align_states", "metric"]
+__all__ = ["NullSettings", "align", "align_states", "best_pair", "load_features", "metric"]
 
 
 def align(  # noqa: PLR0913 - the public face: every option is a keyword
@@ -71,17 +74,29 @@ def align(  # noqa: PLR0913 - the public face: every option is a keyword
 
 @dataclass(frozen=True)
 class NullSettings:
-    """How to calibrate; see `align`."""
+    """How to calibrate; see `align`. ``rows_x`` and ``rows_y`` restrict the search to some layers, None for all."""
 
     n_permutations: int | None = None
     alpha: float = 0.05
     statistic: Statistic = "max"
     seed: int = 0
     keep: bool = False
+    rows_x: Sequence[int] | None = None
+    rows_y: Sequence[int] | None = None
+
+    def searched(self, scores: np.ndarray) -> np.ndarray:
+        """The rows and columns that are searched, of scores ``[..., Lx, Ly]``."""
+        chosen = scores if self.rows_x is None else scores[..., list(self.rows_x), :]
+        return chosen if self.rows_y is None else chosen[..., list(self.rows_y)]
 
 
 def align_states(
-    metric: BoundMetric, x: Any, y: Any, layers_y: LayerBank, settings: NullSettings, progress: Any = None
+    metric: BoundMetric,
+    x: State,
+    y: State,
+    layers_y: LayerBank,
+    settings: NullSettings,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Alignments:
     """Score two prepared models; see `align`.
 
@@ -90,26 +105,41 @@ def align_states(
         x: State of the first model.
         y: State of the second model.
         layers_y: Layers of the second model.
-        settings: The null.
+        settings: The null and the layers that are searched.
         progress: Called with (done, total) permutations.
     """
     scores = metric.score_pairs(x, y).cpu().numpy()
-    name, statistic = parse_statistic(settings.statistic, *scores.shape)
-    best = best_pair(scores, metric.info.higher_is_better)
+    searched, higher = settings.searched(scores), metric.info.higher_is_better
+    name, statistic = parse_statistic(settings.statistic, *searched.shape)
     calibration = kept = None
     if settings.n_permutations:
         drawn = permutations(layers_y.n, settings.n_permutations, settings.seed).to(layers_y[0].device)
         kept = null_scores(metric, x, y, drawn, layers_y, progress)
-        higher = metric.info.higher_is_better
-        observed = float(statistic(scores, higher))
-        calibration = calibrate(observed, statistic(kept, higher), settings.alpha, metric.info)
+        null = statistic(settings.searched(kept), higher)
+        calibration = calibrate(float(statistic(searched, higher)), null, settings.alpha, metric.info)
     return Alignments(
-        scores, best, metric.name, metric.options, layers_y.n, name, calibration, kept if settings.keep else None
+        scores=scores,
+        best=best_pair(scores, higher, settings.rows_x, settings.rows_y),
+        metric=metric.name,
+        options=metric.options,
+        n=layers_y.n,
+        statistic=name,
+        value=float(statistic(searched, higher)),
+        higher_is_better=higher,
+        calibration=calibration,
+        null_scores=kept if settings.keep else None,
     )
 
 
-def best_pair(scores: np.ndarray, higher_is_better: bool = True) -> Best:
-    """The best pair of layers; the first in row-major order among equals."""
-    flat = int(np.nanargmax(scores) if higher_is_better else np.nanargmin(scores))
-    i, j = divmod(flat, scores.shape[1])
-    return Best(float(scores[i, j]), (i, j))
+def best_pair(
+    scores: np.ndarray,
+    higher_is_better: bool = True,
+    rows_x: Sequence[int] | None = None,
+    rows_y: Sequence[int] | None = None,
+) -> Best:
+    """The best pair of layers among some rows and columns; the first in row-major order among equals."""
+    rows = list(range(scores.shape[0]) if rows_x is None else rows_x)
+    columns = list(range(scores.shape[1]) if rows_y is None else rows_y)
+    part = scores[np.ix_(rows, columns)]
+    i, j = divmod(int(np.nanargmax(part) if higher_is_better else np.nanargmin(part)), len(columns))
+    return Best(float(part[i, j]), (rows[i], columns[j]))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import fnmatch
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,11 +10,13 @@ from torch import Tensor
 
 from interp_plugins.methods.align.inputs import as_layers, check_same_samples
 from interp_registry.choices import MetricConfig, choice_names
+from interp_registry.config_io import Override
+from interp_registry.config_io import resolve as resolve_config
 from interp_registry.contracts.metric import Metric, MetricInfo, State, info_of
 from interp_registry.discovery import discover
 from interp_registry.errors import PluginError, UnknownNameError, UsageError
 
-__all__ = ["BoundMetric", "FunctionMetric", "expand_names", "metric", "resolve"]
+__all__ = ["BoundMetric", "FunctionMetric", "expand_names", "metric", "metric_from_text", "option_names", "resolve"]
 
 
 class BoundMetric:
@@ -116,6 +118,25 @@ def metric(name: str, **options: Any) -> BoundMetric:
         if option not in fields:
             raise UnknownNameError("option", option, fields, where=f"metric {name!r}")
     return _bind(name, config_class(**options))
+
+
+def option_names(name: str) -> list[str]:
+    """Names of a metric's options.
+
+    Raises:
+        UnknownNameError: No such metric.
+    """
+    return [field.name for field in dataclasses.fields(_config_class(name)) if field.init]
+
+
+def metric_from_text(name: str, options: Mapping[str, str]) -> BoundMetric:
+    """A metric whose options are written as on the command line.
+
+    Raises:
+        UsageError: An option does not exist or has a wrong value.
+    """
+    given = [Override(key, text, f"--option {key}") for key, text in options.items()]
+    return _bind(name, resolve_config(_config_class(name), [], given).config)
 
 
 def resolve(choice: Any, topk: int | None = None, compat: str | None = None) -> BoundMetric:

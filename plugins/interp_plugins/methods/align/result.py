@@ -72,7 +72,9 @@ class Alignments:
         metric: Name of the metric.
         options: The metric's options.
         n: Number of samples.
-        statistic: What was calibrated: "max", "mean" or the chosen pair.
+        statistic: What is reported: "max", "mean" or the chosen pair.
+        value: Its value.
+        higher_is_better: False for distances.
         calibration: The statistic against its null, if one was asked for.
         null_scores: ``[K, Lx, Ly]`` when kept.
         interval: Confidence interval of the statistic, if one was asked for.
@@ -84,9 +86,16 @@ class Alignments:
     options: dict[str, Any]
     n: int
     statistic: str = "max"
+    value: float = float("nan")
+    higher_is_better: bool = True
     calibration: Calibration | None = None
     null_scores: Float64[np.ndarray, "K Lx Ly"] | None = field(default=None, repr=False)
     interval: Interval | None = None
+
+    @property
+    def sign(self) -> int:
+        """1 where a higher score is more alike, -1 for distances."""
+        return 1 if self.higher_is_better else -1
 
     @property
     def p_value(self) -> float | None:

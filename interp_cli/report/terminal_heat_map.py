@@ -1,0 +1,130 @@
+"""Heat maps in a terminal: coloured cells with numbers where there is room, half blocks where there is not, a table without colour."""
+
+import math
+import os
+
+from rich.text import Text
+
+from interp_cli.report.visible import shorten
+from interp_registry.figures import HeatMap
+from interp_registry.plots.palette import DARK, LIGHT, Theme, ink_on
+from interp_registry.plots.scale import ColourScale, cell_texts, number_text, scale_of
+
+__all__ = ["heat_map_text", "plain_heat_map", "terminal_theme"]
+
+_MARK = "*"
+_MAX_LABEL = 28
+_MAX_ROWS_OF_NUMBERS = 40
+
+
+def terminal_theme() -> Theme:
+    """The light theme where the terminal says that its background is light (``COLORFGBG``), else the dark one."""
+    return LIGHT if os.environ.get("COLORFGBG", "").rpartition(";")[2] in ("7", "15") else DARK
+
+
+def heat_map_text(figure: HeatMap, width: int, theme: Theme | None = None) -> Text:
+    """A coloured heat map at most ``width`` characters wide (colour is the style of cells, so it needs a terminal)."""
+    theme = theme or terminal_theme()
+    figure, scale = figure.arranged(), scale_of(figure)
+    if not figure.values or not figure.values[0]:
+        return Text("(empty)")
+    labels = min(max(map(len, figure.rows)), _MAX_LABEL, max(width // 3, 4))
+    texts = _marked_texts(figure)
+    needed = max(len(text) for row in texts for text in row) + 2
+    room = (width - labels - 1) // figure.shape[1]
+    if room >= needed and figure.shape[0] <= _MAX_ROWS_OF_NUMBERS:
+        wanted = max(needed, max(map(len, figure.columns)) + 2)
+        body = _numbered(figure, texts, scale, theme, (labels, min(room, wanted)))
+    else:
+        body = _half_blocks(figure, scale, theme, labels, width)
+    return Text("\n").join([*body, _legend(figure, scale, theme)])
+
+
+def _marked_texts(figure: HeatMap) -> list[list[str]]:
+    marked = set(figure.marked)
+    return [
+        [shorten(text, 12) + (_MARK if (i, j) in marked else "") for j, text in enumerate(row)]
+        for i, row in enumerate(cell_texts(figure))
+    ]
+
+
+def _header(figure: HeatMap, labels: int, cell: int) -> Text:
+    columns = "".join(shorten(column, cell - 1).center(cell) for column in figure.columns)
+    return Text(" " * (labels + 1) + columns, style="dim")
+
+
+def _numbered(
+    figure: HeatMap, texts: list[list[str]], scale: ColourScale, theme: Theme, widths: tuple[int, int]
+) -> list[Text]:
+    labels, cell = widths
+    lines = [_header(figure, labels, cell)]
+    for i, row in enumerate(figure.values):
+        line = Text(shorten(figure.rows[i], labels).rjust(labels) + " ")
+        for value, text in zip(row, texts[i], strict=True):
+            colour = scale.colour(value, theme)
+            weight = "bold " if text.endswith(_MARK) else ""
+            line.append(text.center(cell), f"{weight}{ink_on(colour)} on {colour}")
+        lines.append(line)
+    return lines
+
+
+def _half_blocks(figure: HeatMap, scale: ColourScale, theme: Theme, labels: int, width: int) -> list[Text]:
+    """Two rows of the map in each line: the upper one as the glyph's colour, the lower one as its background."""
+    room = width - labels - 1
+    n_rows, n_columns = figure.shape
+    cell = 2 if 2 * n_columns <= room else 1
+    stride = math.ceil(n_columns * cell / room)
+    lines: list[Text] = []
+    for top in range(0, n_rows, 2):
+        line = Text(shorten(figure.rows[top], labels).rjust(labels) + " ", style="")
+        for j in range(0, n_columns, stride):
+            upper = scale.colour(figure.values[top][j], theme)
+            lower = f" on {scale.colour(figure.values[top + 1][j], theme)}" if top + 1 < n_rows else ""
+            line.append("▀" * cell, f"{upper}{lower}")
+        lines.append(line)
+    note = f", every {stride}th shown" if stride > 1 else ""
+    span = f"{shorten(figure.columns[0], 16)} to {shorten(figure.columns[-1], 16)}"
+    lines.append(
+        Text(" " * (labels + 1) + f"{shorten(figure.column_title or 'columns', 30)} {span}{note}", style="dim")
+    )
+    return lines
+
+
+def _legend(figure: HeatMap, scale: ColourScale, theme: Theme) -> Text:
+    line = Text()
+    line.append(number_text(scale.low, 3) + " ", "dim")
+    for step in range(16):
+        line.append("█", scale.colour(scale.low + (scale.high - scale.low) * step / 15, theme))
+    line.append(f" {number_text(scale.high, 3)} {shorten(figure.units, 40)}".rstrip(), "dim")
+    return line.append(_marks(figure), "dim")
+
+
+def _marks(figure: HeatMap) -> str:
+    rows, columns = figure.row_title, figure.column_title
+    named = [f"{rows} {figure.rows[i]}, {columns} {figure.columns[j]}".strip() for i, j in figure.marked[:3]]
+    return shorten(f"   {_MARK} {'; '.join(named)}", 80) if named else ""
+
+
+def plain_heat_map(figure: HeatMap, width: int) -> str:
+    """The numbers of a heat map as text without colour; columns that do not fit ``width`` follow in further blocks."""
+    figure = figure.arranged()
+    if not figure.values or not figure.values[0]:
+        return "(empty)"
+    texts = _marked_texts(figure)
+    labels = min(max(map(len, figure.rows)), _MAX_LABEL)
+    needed = max(len(text) for row in texts for text in row)
+    room = (width - labels) // figure.shape[1]
+    cell = min(max(room, needed + 2), max(needed, *map(len, figure.columns)) + 2)
+    per_block = max((width - labels) // cell, 1)
+    lines: list[str] = []
+    for start in range(0, figure.shape[1], per_block):
+        chosen = slice(start, start + per_block)
+        lines.append(
+            (" " * labels + "".join(shorten(c, cell - 2).rjust(cell) for c in figure.columns[chosen])).rstrip()
+        )
+        lines += [
+            (shorten(name, labels).ljust(labels) + "".join(text.rjust(cell) for text in row[chosen])).rstrip()
+            for name, row in zip(figure.rows, texts, strict=True)
+        ]
+    footer = f"{shorten(figure.units, 60)}{_marks(figure)}".strip()
+    return "\n".join([*lines, *([footer] if footer else [])])

@@ -1,0 +1,1 @@
+"""Data sets that ship with the tool: files, folders, tar archives, and the Hugging Face hub."""

@@ -1,0 +1,92 @@
+"""Images in folders."""
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from interp_plugins.datasets.config import ImageFolderConfig
+from interp_plugins.datasets.paths import IMAGE_ENDINGS, inside, open_image
+from interp_plugins.datasets.tables import READERS, file_digest
+from interp_registry.contracts.data import CaptionedImage, Dataset, ImageSample, SampleModality
+from interp_registry.errors import DataError
+
+__all__ = ["ImageFolder"]
+
+
+class ImageFolder(Dataset):
+    """Images below a folder in the order of their paths, or those that its ``metadata.jsonl`` lists, with captions.
+
+    The metadata has one object per line with ``file_name`` and, if captions are wanted, ``text`` (one or a list) and
+    ``origin``.
+
+    Args:
+        config: Which folder.
+
+    Raises:
+        DataError: The folder has no image, or its metadata is wrong.
+    """
+
+    def __init__(self, config: ImageFolderConfig) -> None:
+        self.root = config.path
+        self.name = config.path.resolve().name
+        metadata = self.root / "metadata.jsonl"
+        self._rows: list[dict[str, Any]] = READERS[".jsonl"](metadata) if metadata.is_file() else []
+        if self._rows:
+            self._files = [self._named(row, number) for number, row in enumerate(self._rows, start=1)]
+        else:
+            found = (path for path in self.root.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
+            self._files = sorted(found, key=lambda path: path.relative_to(self.root).as_posix())
+        if not self._files:
+            raise DataError(f"{self.root} has no images", f"known endings: {', '.join(sorted(IMAGE_ENDINGS))}")
+        captioned = bool(self._rows) and all("text" in row for row in self._rows)
+        kinds: set[SampleModality] = {"vision", "language"} if captioned else {"vision"}
+        self.modalities = frozenset(kinds)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> Any:
+        if "language" not in self.modalities:
+            return ImageSample(self.key(index), self.image(index))
+        origin = str(self._rows[index].get("origin", ""))
+        return CaptionedImage(self.key(index), self.image(index), self._texts(index), origin)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of the names and bytes of all images, and of the metadata."""
+        digest = hashlib.sha256()
+        for path in self._files:
+            digest.update(json.dumps([self._relative(path), file_digest(path)]).encode())
+        digest.update(json.dumps(self._rows, sort_keys=True, default=str).encode())
+        return digest.hexdigest()
+
+    def text(self, index: int, caption: int = 0) -> str:
+        """A caption of an image."""
+        texts = self._texts(index) if "language" in self.modalities else ()
+        if not 0 <= caption < len(texts):
+            raise DataError(f"{self.key(index)} in {self.root} has {len(texts)} captions, so none at index {caption}")
+        return texts[caption]
+
+    def image(self, index: int) -> Image.Image:
+        """An image."""
+        return open_image(self._files[index])
+
+    def key(self, index: int) -> str:
+        """Path of an image within the folder."""
+        return self._relative(self._files[index])
+
+    def _named(self, row: dict[str, Any], number: int) -> Path:
+        if not isinstance(row.get("file_name"), str):
+            raise DataError(f"{self.root / 'metadata.jsonl'}, row {number}: no 'file_name'")
+        return inside(self.root, row["file_name"])
+
+    def _relative(self, path: Path) -> str:
+        return path.resolve().relative_to(self.root.resolve()).as_posix()
+
+    def _texts(self, index: int) -> tuple[str, ...]:
+        value = self._rows[index]["text"]
+        return (value,) if isinstance(value, str) else tuple(str(text) for text in value)

@@ -1,0 +1,158 @@
+"""Rows of JSONL, CSV, TSV and Parquet files."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from interp_plugins.datasets.config import TableConfig
+from interp_plugins.datasets.paths import inside, open_image
+from interp_registry.contracts.data import CaptionedImage, Dataset, ImageSample, SampleModality, TextSample
+from interp_registry.errors import DataError, UnknownNameError
+
+__all__ = ["READERS", "TableDataset", "file_digest"]
+
+_CHUNK = 1 << 22
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read_jsonl(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as err:
+                raise DataError(f"{path}, line {number}: no JSON ({err})") from err
+            if not isinstance(row, dict):
+                raise DataError(f"{path}, line {number}: expected an object, found {type(row).__name__}")
+            rows.append(row)
+    return rows
+
+
+def _read_delimited(path: Path) -> list[dict[str, Any]]:
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file, delimiter=delimiter))
+
+
+def _read_parquet(path: Path) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path).to_pylist()
+    except pa.ArrowInvalid as err:
+        raise DataError(f"{path} is no Parquet file: {err}") from err
+
+
+READERS: Mapping[str, Callable[[Path], list[dict[str, Any]]]] = {
+    ".jsonl": _read_jsonl,
+    ".ndjson": _read_jsonl,
+    ".csv": _read_delimited,
+    ".tsv": _read_delimited,
+    ".parquet": _read_parquet,
+}
+"""Ending of a file -> function that reads its rows."""
+
+
+class TableDataset(Dataset):
+    """Rows of a file; the whole table is held in memory, images are opened when asked for.
+
+    Args:
+        config: Which file and columns.
+
+    Raises:
+        DataError: The file is missing, of an unknown kind, empty or malformed.
+        UnknownNameError: It has no such column.
+    """
+
+    def __init__(self, config: TableConfig) -> None:
+        self.config = config
+        self.name = config.path.name
+        reader = READERS.get(config.path.suffix.lower())
+        if reader is None:
+            raise DataError(f"{config.path} is no table", f"known endings: {', '.join(READERS)}")
+        if not config.path.is_file():
+            raise DataError(f"there is no file {str(config.path)!r}")
+        try:
+            self._rows = reader(config.path)
+        except UnicodeDecodeError as err:
+            raise DataError(f"{config.path} is not UTF-8: {err}") from err
+        if not self._rows:
+            raise DataError(f"{config.path} has no rows")
+        self.modalities = self._find_modalities()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Any:
+        if "vision" not in self.modalities:
+            return TextSample(self.key(index), self.text(index))
+        if "language" not in self.modalities:
+            return ImageSample(self.key(index), self.image(index))
+        return CaptionedImage(self.key(index), self.image(index), self._texts(index))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of the file, the columns used and, with images, their names and sizes."""
+        parts = [file_digest(self.config.path), self.config.text, self.config.image, self.config.key]
+        if self.config.image is not None:
+            parts += [f"{path.name}:{file_digest(path)}" for path in map(self._image_path, range(len(self)))]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def text(self, index: int, caption: int = 0) -> str:
+        """The text of a row."""
+        texts = self._texts(index)
+        if not 0 <= caption < len(texts):
+            raise DataError(f"row {index} of {self.name} has {len(texts)} texts, so none at index {caption}")
+        return texts[caption]
+
+    def image(self, index: int) -> Image.Image:
+        """The image of a row."""
+        return open_image(self._image_path(index))
+
+    def key(self, index: int) -> str:
+        """Name of a row."""
+        return str(index) if self.config.key is None else str(self._rows[index][self.config.key])
+
+    def _texts(self, index: int) -> tuple[str, ...]:
+        value = self._rows[index].get(self.config.text)
+        if isinstance(value, str):
+            return (value,)
+        if isinstance(value, list) and all(isinstance(text, str) for text in value):
+            return tuple(value)
+        raise DataError(f"row {index} of {self.name}: column {self.config.text!r} is {value!r}, not a text")
+
+    def _image_path(self, index: int) -> Path:
+        column = self.config.image
+        if column is None:
+            raise DataError(f"{self.name} has no image column", "name it: --dataset 'FILE:image=COLUMN'")
+        return inside(self.config.path.parent, str(self._rows[index][column]))
+
+    def _find_modalities(self) -> frozenset[SampleModality]:
+        columns = list(self._rows[0])
+        wanted = [name for name in (self.config.image, self.config.key) if name is not None]
+        has_text = self.config.text in columns
+        if not has_text and self.config.image is None:
+            wanted.append(self.config.text)
+        for name in wanted:
+            if name not in columns:
+                raise UnknownNameError("column", name, columns, str(self.config.path))
+        found: set[SampleModality] = {"language"} if has_text else set()
+        return frozenset(found | {"vision"} if self.config.image is not None else found)

@@ -1,0 +1,197 @@
+"""Scores of many pairs of models by many metrics, each model prepared once."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from interp_plugins.methods.align.api import NullSettings, align_states
+from interp_plugins.methods.align.config import FeatureOptions
+from interp_plugins.methods.align.inputs import check_layers
+from interp_plugins.methods.align.metric_choice import BoundMetric
+from interp_plugins.methods.align.reading import LoadedFeatures
+from interp_plugins.methods.align.result import Alignments
+from interp_plugins.methods.align.sources import Source
+from interp_plugins.metrics.layer_bank import LayerBank
+from interp_plugins.metrics.preparation import prepare_features
+from interp_registry.contracts.metric import State
+from interp_registry.errors import DataError
+
+__all__ = ["ModelBank", "PairScore", "check_samples", "ranked", "score_pairs"]
+
+_log = logging.getLogger(__name__)
+_EMBEDDING = "0"
+_STATE_BYTES = 2 << 30
+_SHARED_GRAM_BYTES = 1 << 30
+
+
+@dataclass
+class PairScore:
+    """One model pair under one metric.
+
+    Attributes:
+        x: First model.
+        y: Second model.
+        alignments: Scores of all layer pairs, and what was derived from them.
+        searched_x: Rows of x that were searched.
+        searched_y: Rows of y that were searched.
+        adjusted_p: p-value after Benjamini-Hochberg over the model pairs of the metric.
+    """
+
+    x: "ModelBank"
+    y: "ModelBank"
+    alignments: Alignments
+    searched_x: list[int]
+    searched_y: list[int]
+    adjusted_p: float | None = None
+
+    @property
+    def addresses(self) -> tuple[str, str]:
+        """Addresses of the best layers, x first."""
+        i, j = self.alignments.best.layers
+        return self.x.features.layers[i], self.y.features.layers[j]
+
+    @property
+    def embedding_score(self) -> float | None:
+        """The best score that involves an embedding layer; None when neither model has one."""
+        own_x, own_y = self.x.embedding_rows, self.y.embedding_rows
+        sign, scores = self.alignments.sign, self.alignments.sign * self.alignments.scores
+        found = [scores[own_x].max() if own_x else None, scores[:, own_y].max() if own_y else None]
+        known = [float(value) for value in found if value is not None]
+        return sign * max(known) if known else None
+
+
+class ModelBank:
+    """A model's features, prepared for comparison, and the states that metrics made of them.
+
+    Args:
+        source: Where the features are.
+        options: How to prepare them.
+        device: Where to compute.
+        share: Whether several metrics will ask for Grams.
+    """
+
+    def __init__(self, source: Source, options: FeatureOptions, device: str, share: bool) -> None:
+        self.source = source
+        self.features: LoadedFeatures = source.load()
+        check_layers(self.features.features, source.name)
+        self._options, self._device, self._share = options, device, share
+        self._bank: LayerBank | None = None
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.source.name
+
+    @property
+    def bank(self) -> LayerBank:
+        """The prepared layers."""
+        if self._bank is None:
+            options = self._options
+            layers = [layer.to(self._device) for layer in self.features.features]
+            prepared = prepare_features(
+                layers, options.clamp, options.normalize, options.quantile, options.clamp_per_layer
+            )
+            keep = self._share and 4 * self.features.n**2 * len(prepared) <= _SHARED_GRAM_BYTES
+            self._bank = LayerBank(prepared, keep_grams=keep)
+        return self._bank
+
+    @property
+    def embedding_rows(self) -> list[int]:
+        """Rows of the embedding layer: address 0 of a stored model."""
+        features = self.features
+        return [row for row, layer in enumerate(features.layers) if features.addressed and layer == _EMBEDDING]
+
+    @property
+    def searched(self) -> list[int]:
+        """Rows that are searched for the best pair."""
+        apart = set(self.embedding_rows) if self._options.skip_embedding else set[int]()
+        rows = [row for row in range(len(self.features)) if row not in apart]
+        if not rows:
+            raise DataError(f"{self.name} has no layer but the embedding", "leave out --skip-embedding")
+        return rows
+
+    def release(self) -> None:
+        """Forget the prepared layers and what was shared; they are made again when asked for."""
+        self._bank = None
+
+
+class _States:
+    """The most recently used states, up to a number of bytes."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[int, int], State] = OrderedDict()
+
+    def get(self, model: ModelBank, metric: BoundMetric) -> State:
+        """The metric's state of the model."""
+        key = (id(model), id(metric))
+        if key not in self._kept:
+            self._kept[key] = metric.prepare(model.bank)
+        self._kept.move_to_end(key)
+        while len(self._kept) > 2 and self._bytes() > _STATE_BYTES:
+            self._kept.popitem(last=False)
+        return self._kept[key]
+
+    def _bytes(self) -> int:
+        return sum(t.numel() * t.element_size() for state in self._kept.values() for t in state.values())
+
+
+def check_samples(models: Sequence[ModelBank]) -> None:
+    """Refuse models whose rows are not the same samples in the same order.
+
+    Raises:
+        DataError: Numbers or names of samples differ.
+    """
+    first = models[0]
+    for other in models[1:]:
+        if other.features.n != first.features.n:
+            raise DataError(
+                f"{first.name} has {first.features.n} samples and {other.name} has {other.features.n}",
+                "extract both from the same data set, with the same --n",
+            )
+        if first.features.ids and other.features.ids and first.features.ids != other.features.ids:
+            at = next(i for i, (a, b) in enumerate(zip(first.features.ids, other.features.ids, strict=True)) if a != b)
+            raise DataError(
+                f"{first.name} and {other.name} were shown different samples: row {at} is {first.features.ids[at]!r} in one and "
+                f"{other.features.ids[at]!r} in the other",
+                "extract both from the same data set",
+            )
+
+
+def ranked(pairs: Sequence[PairScore]) -> list[PairScore]:
+    """Pairs from the most to the least alike."""
+    return sorted(pairs, key=lambda pair: -pair.alignments.sign * pair.alignments.value)
+
+
+def score_pairs(
+    pairs: Sequence[tuple[ModelBank, ModelBank]],
+    metrics: Sequence[BoundMetric],
+    settings: NullSettings,
+    progress: Callable[[float], None],
+) -> Iterator[PairScore]:
+    """Score every pair by every metric.
+
+    Args:
+        pairs: Pairs of models; pairs that share a first model should stand together.
+        metrics: The metrics.
+        settings: The null; the rows that are searched are those of the models.
+        progress: Called with the number of finished (pair, metric) items, in fractions while one runs.
+    """
+    states, done = _States(), 0
+    for x, y in pairs:
+        for metric in metrics:
+            own = _searching(settings, x, y)
+            start = done
+
+            def report(k: int, n: int, start: int = start) -> None:
+                progress(start + k / n)
+
+            state_x, state_y = states.get(x, metric), states.get(y, metric)
+            scored = align_states(metric, state_x, state_y, y.bank, own, report)
+            done += 1
+            progress(done)
+            yield PairScore(x, y, scored, x.searched, y.searched)
+
+
+def _searching(settings: NullSettings, x: ModelBank, y: ModelBank) -> NullSettings:
+    return replace(settings, rows_x=x.searched, rows_y=y.searched)

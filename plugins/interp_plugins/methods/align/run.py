@@ -1,0 +1,128 @@
+"""The stage `interp align`."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from interp_plugins.methods.align.api import NullSettings
+from interp_plugins.methods.align.calibration import benjamini_hochberg
+from interp_plugins.methods.align.config import AlignConfig
+from interp_plugins.methods.align.metric_choice import BoundMetric, expand_names, metric_from_text, option_names
+from interp_plugins.methods.align.pairs import ModelBank, PairScore, check_samples, ranked, score_pairs
+from interp_plugins.methods.align.plots import figures
+from interp_plugins.methods.align.sources import Source, find_sources, sides
+from interp_plugins.methods.align.tables import pair_records, scores_table, write_scores
+from interp_registry.contracts.method import Result, RunContext
+from interp_registry.errors import ConfigError, DataError, UnknownNameError
+from interp_registry.tensors.seeding import derive_seed
+
+__all__ = ["align", "chosen_metrics"]
+
+_log = logging.getLogger(__name__)
+
+
+def align(config: AlignConfig, ctx: RunContext) -> Result:
+    """Score all pairs of models, set the scores against their null, and show them.
+
+    Raises:
+        UsageError: The words name nothing that can be compared.
+        DataError: Features cannot be compared.
+    """
+    metrics = chosen_metrics(config)
+    words_x, words_y = sides(config, ctx.catalog)
+    sources_x, failures = find_sources(words_x, config, ctx, config.pool_x)
+    sources_y, more = find_sources(words_y, config, ctx, config.pool_y) if words_y else ([], [])
+    pairs, models = _model_pairs(sources_x, sources_y, config, ctx.device, share=len(metrics) > 1)
+    check_samples(models)
+    settings = NullSettings(
+        config.n_permutations, config.alpha, config.statistic, derive_seed(ctx.seed, "align.permutations")
+    )
+    total = len(pairs) * len(metrics)
+
+    def report(done: float) -> None:
+        ctx.events.progress("align", done, total, "model pairs")
+
+    scored = list(score_pairs(pairs, metrics, settings, report))
+    _adjust(scored)
+    result = _result(scored, config, ctx)
+    result.failures += [*failures, *more]
+    return result
+
+
+def chosen_metrics(config: AlignConfig) -> list[BoundMetric]:
+    """The metrics that the configuration names, with those of its options that each of them has.
+
+    Raises:
+        UsageError: A metric or option does not exist, or has a wrong value.
+    """
+    names = expand_names(config.metric)
+    given = {"topk": str(config.topk)} | ({"compat": config.compat} if config.compat else {})
+    for pair in config.option:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"{pair!r} is no KEY=VALUE", "--option")
+        known = {option for name in names for option in option_names(name)}
+        if key not in known:
+            raise UnknownNameError("option", key, known, where=f"metric {', '.join(names)}")
+        given[key] = text
+    return [
+        metric_from_text(name, {key: text for key, text in given.items() if key in option_names(name)})
+        for name in names
+    ]
+
+
+def _model_pairs(
+    sources_x: Sequence[Source], sources_y: Sequence[Source], config: AlignConfig, device: str, share: bool
+) -> tuple[list[tuple[ModelBank, ModelBank]], list[ModelBank]]:
+    _tell_apart([*sources_x, *sources_y])
+    models_x = [ModelBank(source, config, device, share) for source in sources_x]
+    models_y = [ModelBank(source, config, device, share) for source in sources_y]
+    if len(models_x) + len(models_y) < 2:
+        raise DataError("fewer than two models have features, so there is nothing to compare", "see the failures above")
+    if models_y:
+        return [(x, y) for x in models_x for y in models_y], models_x + models_y
+    return [(x, y) for i, x in enumerate(models_x) for y in models_x[i + 1 :]], models_x
+
+
+def _tell_apart(sources: Sequence[Source]) -> None:
+    """Call models of the same name by where they come from."""
+    for name in {source.name for source in sources}:
+        same = [source for source in sources if source.name == name]
+        if len({source.origin for source in same}) > 1:
+            for source in same:
+                source.name = source.origin
+
+
+def _adjust(scored: Sequence[PairScore]) -> None:
+    """Adjust p-values over the model pairs of each metric."""
+    for name in {pair.alignments.metric for pair in scored}:
+        own = [pair for pair in scored if pair.alignments.metric == name and pair.alignments.p_value is not None]
+        values = benjamini_hochberg([pair.alignments.p_value or 0.0 for pair in own])
+        for pair, value in zip(own, values, strict=True):
+            pair.adjusted_p = value
+
+
+def _result(scored: list[PairScore], config: AlignConfig, ctx: RunContext) -> Result:
+    if not all(np.isfinite(pair.alignments.scores).all() for pair in scored):
+        bad = next(pair for pair in scored if not np.isfinite(pair.alignments.scores).all())
+        raise DataError(f"{bad.alignments.metric} of {bad.x.name} and {bad.y.name} is not a number for some layers")
+    path = ctx.run.artifact("scores.safetensors")
+    write_scores(scored, path)
+    best = ranked(scored)[0]
+    scalars: dict[str, float | int | str | None] = {
+        "n": best.alignments.n,
+        "model_pairs": len({(pair.x.name, pair.y.name) for pair in scored}),
+        "layer_pairs": sum(pair.alignments.scores.size for pair in scored),
+        "permutations": config.n_permutations or 0,
+    }
+    if len(scored) == 1:
+        scalars |= {"score": best.alignments.value, "p_value": best.alignments.p_value}
+        scalars |= {"calibrated": best.alignments.calibrated, "threshold": best.alignments.threshold}
+    return Result(
+        scalars={key: value for key, value in scalars.items() if value is not None},
+        tables=[scores_table(scored)],
+        figures=figures(scored, config),
+        artifacts=[path],
+        data={"pairs": pair_records(scored)},
+    )

@@ -1,0 +1,76 @@
+"""How many tokens (or images) go into one batch: constant on a CPU, found by growing on a GPU."""
+
+from collections.abc import Callable
+
+import torch
+
+from interp_plugins.methods.extract.config import ExtractConfig
+from interp_plugins.methods.extract.passes import PassPlan, is_out_of_memory, run_shard
+from interp_plugins.methods.extract.planning import BatchPlan
+from interp_plugins.methods.extract.sources import Source
+from interp_registry.contracts.model import Model
+
+__all__ = ["choose_batch_plan", "grow"]
+
+_CPU_TOKENS, _CPU_IMAGES = 2048, 32
+_LARGEST_TOKENS, _LARGEST_IMAGES = 1 << 18, 1 << 12
+_GOOD_USE = 0.6
+
+
+def choose_batch_plan(config: ExtractConfig, model: Model, source: Source, plan: PassPlan) -> BatchPlan:
+    """The limits of a batch: what was asked for, or a constant on a CPU, or what fills a GPU's memory well.
+
+    The choice stands in the manifest, so every process and every resumed run uses the same.
+    """
+    vision = model.info.modality == "vision"
+    bucket = plan.left_width is None
+    if config.max_tokens is not None or config.batch_size is not None:
+        budget = config.max_tokens or (config.batch_size if vision else None) or _LARGEST_TOKENS
+        return BatchPlan(budget, config.batch_size, bucket)
+    start, largest = (_CPU_IMAGES, _LARGEST_IMAGES) if vision else (_CPU_TOKENS, _LARGEST_TOKENS)
+    device = getattr(model, "device", torch.device("cpu"))
+    if device.type != "cuda":
+        return BatchPlan(start, None, bucket)
+    return BatchPlan(grow(start, largest, _fits_on(device, model, source, plan)), None, bucket)
+
+
+def grow(start: int, largest: int, used_share: Callable[[int], float]) -> int:
+    """Double a budget while less than 60 % of the memory is used and the next size does not fail.
+
+    Args:
+        start: First budget to try; returned when nothing fits, since a batch can still be halved later.
+        largest: Never more than this.
+        used_share: Tries a budget and says what share of the memory its peak was; above 1 when it did not fit.
+    """
+    budget = start
+    share = used_share(budget)
+    while budget * 2 <= largest and share < _GOOD_USE:
+        share = used_share(budget * 2)
+        if share > 1:
+            break
+        budget *= 2
+    return budget
+
+
+def _fits_on(device: torch.device, model: Model, source: Source, plan: PassPlan) -> Callable[[int], float]:
+    """Try a budget on the longest samples, which need the most."""
+    rows = range(len(source))
+    lengths = source.lengths(rows)
+    longest_first = sorted(rows, key=lambda row: -lengths[row])
+
+    def used_share(budget: int) -> float:
+        count = max(min(budget // lengths[longest_first[0]], len(longest_first)), 1)
+        torch.cuda.reset_peak_memory_stats(device)
+        try:
+            values = run_shard(model, source, rows, [longest_first[:count]], plan)
+        except RuntimeError as err:
+            if is_out_of_memory(err):
+                return 2.0
+            raise
+        if values.splits:
+            return 2.0
+        total = torch.cuda.mem_get_info(device)[1]
+        # all samples in one batch already: growing on would change nothing
+        return 1.0 if count == len(longest_first) else torch.cuda.max_memory_reserved(device) / total
+
+    return used_share

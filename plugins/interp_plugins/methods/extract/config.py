@@ -1,0 +1,73 @@
+"""Configuration of ``interp extract``."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from interp_plugins.models.config import Dtype, ModelKind, Quantize
+
+__all__ = ["ExtractConfig"]
+
+
+@dataclass
+class ExtractConfig:
+    """What to extract, from what, and how."""
+
+    models: list[str] = field(default_factory=list, metadata={"positional": True})
+    """Models: of the zoo (lm-d64), a folder, timm (vit_tiny_patch16_224.augreg_in21k), the hub (gpt2); NAME:text and NAME:vision
+    are the towers of a two-tower model."""
+    dataset: str = "shapes"
+    """Data set: a name (shapes, prh), a file (.jsonl, .csv, .tsv, .parquet, .tar), a folder of images or archives, or a data set of
+    the hub; options follow a colon (captions.csv:text=caption)."""
+    pool: str = "avg"
+    """Poolings: avg, last, first, cls, max, patch-avg, none; several joined by + (avg+last); or by modality
+    (language=avg,vision=cls). With none every token goes to the activation store."""
+    modelset: str | None = None
+    """Extract a whole model set: val, test, exhaustive, custom, or one of your own."""
+    modality: Literal["all", "language", "vision"] = "all"
+    """Which models of the set, or which towers, to take."""
+    layers: str = "default"
+    """default (language models 0..L, vision models 1..L-1 and L.pre_norm), all, or addresses: 0,4-8,last."""
+    limit: int | None = None
+    """Only the first samples; all when not given."""
+    shuffle_seed: int | None = None
+    """Shuffle the samples with this seed before --limit."""
+    caption: list[int] = field(default_factory=lambda: [0])
+    """Which text of each sample; several are joined by " . " (0,1,2)."""
+    prompt: str | None = None
+    """Template around each text, with {} where it goes."""
+    loss: bool = False
+    """Also compute each text's loss and bits per byte (causal language models)."""
+    compat: Literal["platonic"] | None = None
+    """platonic: pad on the left to the longest text of all and give no positions, as the published code did."""
+    batch_size: int | None = field(default=None, metadata={"flags": ("-b",)})
+    """Samples per batch at most; found by itself when not given."""
+    max_tokens: int | None = None
+    """Padded tokens per batch at most; found by itself when not given."""
+    shard_rows: int = 512
+    """Samples per shard: what is computed again at most after a kill."""
+    store_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Type of the stored features; pooling always sums in fp32."""
+    dtype: Dtype = "auto"
+    """Type of the weights: fp32 on CPU and MPS; bf16 or fp16 on a GPU, whichever it computes in."""
+    quantize: Quantize | None = None
+    """Load language models in 4bit (nf4, double quantisation) or 8bit through bitsandbytes."""
+    device_map: str | None = None
+    """auto spreads a model that is larger than one device over all of them."""
+    compile: bool = False
+    """Compile each block: slower to start, faster on long runs."""
+    kind: ModelKind = "auto"
+    """Where to look names up, when one is ambiguous: embedded, huggingface, timm, plugin."""
+    tokenizer: str | None = None
+    """Name or folder of the tokenizer, where it is not the model's own."""
+    max_length: int | None = None
+    """Cut texts to this many tokens; by default to the model's context length."""
+    untrained: bool = False
+    """Random weights in place of the trained ones: the control."""
+    init_seed: int = 0
+    """Seed of the weights of untrained models."""
+    trust_remote_code: bool = False
+    """Run the Python code that some repositories bring; it can do anything."""
+    workers: int = 2
+    """Threads that read and decode the next batches."""
+    repair: bool = False
+    """Check everything that is stored, remove what is corrupt, and compute it again."""

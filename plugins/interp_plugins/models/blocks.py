@@ -1,0 +1,81 @@
+"""The layers of a transformer whose code we have never seen, checked against its own hidden states."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from interp_registry.errors import InterpError
+from interp_registry.tensors.capture import Site, capture_sites
+from interp_registry.tensors.layers import Layer
+
+__all__ = ["check_sites", "find_blocks", "transformer_sites"]
+
+
+def find_blocks(network: nn.Module, n_layers: int) -> nn.ModuleList:
+    """The list of ``n_layers`` blocks that the activations run through: the outermost list of that length.
+
+    Raises:
+        InterpError: The network has no such list.
+    """
+    lists = [
+        (name.count("."), name, module)
+        for name, module in network.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) == n_layers
+    ]
+    if not lists:
+        raise InterpError(
+            f"{type(network).__name__} has no list of {n_layers} blocks, so its layers cannot be addressed",
+            "use another model, or register a model of your own with its sites named",
+        )
+    return min(lists, key=lambda row: row[:2])[2]
+
+
+def transformer_sites(network: nn.Module, n_layers: int) -> dict[Layer, Site]:
+    """Sites of layers 0..L and ``L.pre_norm`` of a transformer.
+
+    Layer 0 is hooked at the *input* of the first block, not at the embedding module: some families add positions, a
+    projection or a norm in between. Layer L is what the network returns, after the final norm (and a projection,
+    where there is one).
+    """
+    blocks = find_blocks(network, n_layers)
+    sites = {Layer(0): Site(blocks[0], "input")}
+    sites |= {Layer(number): Site(blocks[number - 1]) for number in range(1, n_layers)}
+    sites[Layer(n_layers, pre_norm=True)] = Site(blocks[n_layers - 1])
+    sites[Layer(n_layers)] = Site(network)
+    return sites
+
+
+def check_sites(name: str, sites: Mapping[Layer, Site], run: Callable[[], Any]) -> dict[Layer, Tensor]:
+    """Run a small input once and compare what the hooks see with the network's own hidden states.
+
+    Args:
+        name: Of the model, for the message.
+        sites: To be checked.
+        run: Forward pass on a small input that returns an object with ``hidden_states``. Its last one may be ``L`` or
+            (vision towers) ``L.pre_norm``.
+
+    Returns:
+        The activations of each layer on the small input.
+
+    Raises:
+        InterpError: A layer differs, so the model's code is laid out in a way that this tool does not know.
+    """
+    with torch.inference_mode(), capture_sites(sites) as capture:
+        states = run().hidden_states
+    values: dict[Layer, Tensor] = capture.take()
+    last = max(sites)
+    inner = [layer for layer in sorted(values) if layer.index < last.index]
+    if len(states) != len(inner) + 1:
+        raise InterpError(f"{name} reports {len(states)} hidden states where {len(inner) + 1} layers were found")
+    ends = [layer for layer in values if layer.index == last.index]
+    wrong = [layer for layer, state in zip(inner, states, strict=False) if not torch.equal(values[layer], state)]
+    if not any(torch.equal(values[layer], states[-1]) for layer in ends):
+        wrong.append(last)
+    if wrong:
+        raise InterpError(
+            f"layer {wrong[0]} of {name} is not its hidden state: this model is laid out in an unknown way",
+            "please report it with the model's name",
+        )
+    return values

@@ -1,0 +1,171 @@
+"""Loading models of the Hugging Face hub, of its cache and of local folders."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
+from transformers.utils.logging import disable_progress_bar
+
+from interp_plugins.models.config import HuggingFaceModelConfig
+from interp_plugins.models.fetching import cached_commit, clear_errors, folder_digest
+from interp_plugins.models.hardware import choose_device, choose_dtype, quantization_config
+from interp_registry.contracts.model import Modality, Model
+from interp_registry.errors import UsageError
+
+__all__ = ["count_parameters", "is_causal", "load", "modality_of", "read_config", "revision_of"]
+
+logger = logging.getLogger(__name__)
+
+
+def load(config: HuggingFaceModelConfig) -> Model:
+    """Load a language model, vision model, two-tower model or one of its towers.
+
+    Raises:
+        InterpError: It cannot be had, does not fit, or is laid out in an unknown way; one line says which.
+    """
+    disable_progress_bar()
+    with clear_errors(config.name):
+        hub = read_config(config.name, config.revision, trust_remote_code=config.trust_remote_code)
+        network = _network(config, hub)
+        return _wrapped(config, hub, network)
+
+
+def read_config(name: str, revision: str | None = None, *, trust_remote_code: bool = False) -> PretrainedConfig:
+    """The configuration of a model, without its weights."""
+    return AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
+
+
+def modality_of(hub: PretrainedConfig) -> Modality:
+    """What a model takes, read off its configuration: two towers, an image, or text."""
+    if getattr(hub, "text_config", None) is not None and getattr(hub, "vision_config", None) is not None:
+        return "two_tower"
+    vision = hasattr(hub, "image_size") or hub.model_type in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+    return "vision" if vision else "language"
+
+
+def is_causal(hub: PretrainedConfig) -> bool:
+    """Whether a checkpoint predicts next tokens: its family can, and it is not stored as an encoder of that family."""
+    if hub.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return False
+    named = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[hub.model_type]
+    return named in (hub.architectures or []) or hub.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+
+def count_parameters(hub: PretrainedConfig, *, trust_remote_code: bool = False) -> int:
+    """Number of parameters, tied ones once, counted on the meta device: no weights are read and none allocated."""
+    with torch.device("meta"):
+        network = _auto_class(hub).from_config(hub, trust_remote_code=trust_remote_code)
+    network.tie_weights()
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def revision_of(name: str, revision: str | None = None) -> str:
+    """What identifies the weights: a digest of a local folder, or the commit on the hub."""
+    folder = Path(name)
+    if folder.is_dir():
+        return folder_digest(folder)
+    with clear_errors(name):
+        read = read_config(name, revision)
+        commit = getattr(read, "_commit_hash", None) or cached_commit(name, "config.json", revision)
+    return str(commit or revision or "main")
+
+
+def _auto_class(hub: PretrainedConfig) -> Any:
+    return AutoModelForCausalLM if is_causal(hub) else AutoModel
+
+
+def _network(config: HuggingFaceModelConfig, hub: PretrainedConfig) -> PreTrainedModel:
+    device = choose_device(config.device)
+    if config.untrained:
+        return _untrained(config, hub, device)
+    options: dict[str, Any] = {
+        "dtype": choose_dtype(config.dtype, device),
+        "revision": config.revision,
+        "trust_remote_code": config.trust_remote_code,
+    }
+    if config.quantize is not None:
+        options["quantization_config"] = quantization_config(config.quantize, device)
+        options["device_map"] = config.device_map or {"": str(device)}
+    elif config.device_map is not None:
+        options["device_map"] = config.device_map
+    network = _auto_class(hub).from_pretrained(config.name, **options)
+    if "device_map" not in options:
+        network = network.to(device)
+    return network.eval()
+
+
+def _untrained(config: HuggingFaceModelConfig, hub: PretrainedConfig, device: torch.device) -> PreTrainedModel:
+    if config.quantize is not None:
+        raise UsageError("an untrained model is not quantised", "leave --quantize out")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = _auto_class(hub).from_config(hub)
+    return network.to(device, choose_dtype(config.dtype, device)).eval()
+
+
+def _wrapped(config: HuggingFaceModelConfig, hub: PretrainedConfig, network: PreTrainedModel) -> Model:
+    suffix = f"-untrained-{config.seed}" if config.untrained else ""
+    facts = {
+        "name": config.label or config.name,
+        "revision": revision_of(config.name, config.revision) + suffix,
+        "n_params": count_parameters(hub, trust_remote_code=config.trust_remote_code),
+        "dtype": config.quantize or str(network.dtype).removeprefix("torch."),
+    }
+    if config.compile:
+        compile_blocks(network)
+    modality = modality_of(hub)
+    if modality == "vision":
+        from interp_plugins.models.vision import load_processor, wrap_vision_model
+
+        return wrap_vision_model(network, load_processor(config.name, config.revision), facts)
+    tokenizer = load_tokenizer(config.tokenizer or config.name, config)
+    if modality == "language":
+        from interp_plugins.models.language import wrap_language_model
+
+        return wrap_language_model(network, tokenizer, facts, config.max_length)
+    from interp_plugins.models.two_tower import wrap_two_tower
+    from interp_plugins.models.vision import load_processor
+
+    model = wrap_two_tower(network, tokenizer, load_processor(config.name, config.revision), facts)
+    return model.tower(config.tower) if config.tower else model
+
+
+def load_tokenizer(name: str, config: HuggingFaceModelConfig) -> PreTrainedTokenizerBase:
+    """The tokenizer of a hub name or a folder.
+
+    Raises:
+        UsageError: There is none.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(
+            name, revision=config.revision if name == config.name else None, trust_remote_code=config.trust_remote_code
+        )
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        if Path(name).is_dir():
+            raise UsageError(f"{name} has no tokenizer", "name one with --tokenizer") from err
+        raise
+
+
+def compile_blocks(network: nn.Module) -> None:
+    """Compile each block on its own; hooks stay outside of the compiled code, and equal blocks share it."""
+    for module in network.modules():
+        if isinstance(module, nn.ModuleList):
+            for block in module:
+                block.forward = torch.compile(block.forward, dynamic=True)
+            return

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+import torch
+
+from interp_plugins.methods.align.api import align
+from interp_plugins.methods.align.metric_choice import expand_names, metric, metric_from_text, resolve
+from interp_registry.contracts.metric import MetricInfo
+from interp_registry.errors import PluginError, UnknownNameError, UsageError
+
+
+class Overlap:
+    """A stranger's metric: prepare and score_pairs, nothing else."""
+
+    info = MetricInfo(summary="first feature's correlation", source="test", range=(-1.0, 1.0))
+
+    def prepare(self, layers):
+        return {str(i): layer[:, 0] for i, layer in enumerate(layers)}
+
+    def score_pairs(self, x, y):
+        rows = [[torch.corrcoef(torch.stack([a, b]))[0, 1] for b in y.values()] for a in x.values()]
+        return torch.tensor(rows)
+
+
+def test_patterns_and_lists_choose_metrics_once_each():
+    assert {"cka", "unbiased_cka"} <= set(expand_names("*cka*,cka"))
+    assert expand_names("mutual_knn,cka") == ["mutual_knn", "cka"]
+    assert "svcca" in expand_names("all")
+    with pytest.raises(UnknownNameError, match="did you mean mutual_knn"):
+        expand_names("mutual_kn")
+
+
+def test_unknown_names_and_options_are_met_with_suggestions():
+    with pytest.raises(UnknownNameError, match="did you mean"):
+        metric("ckaa")
+    with pytest.raises(UnknownNameError, match="did you mean kernel"):
+        metric("cka", kernl="rbf")
+    with pytest.raises(UsageError, match="sigma"):
+        metric("cka", sigma=-1.0)
+
+
+def test_options_can_be_written_as_text():
+    assert metric_from_text("cka", {"kernel": "rbf", "sigma": "2.5"}).options["sigma"] == 2.5
+    with pytest.raises(UsageError):
+        metric_from_text("cka", {"kernel": "cubic"})
+
+
+def test_a_metric_scores_two_matrices(make_layers):
+    x, y = make_layers(2)
+    assert metric("cka")(x, x) == pytest.approx(1.0)
+    assert metric("mutual_knn", topk=5)(x, y) == align([x], [y], topk=5, normalize=False).scores[0, 0]
+    with pytest.raises(UsageError, match="one pair"):
+        metric("cka")([x, y], y)
+
+
+def test_functions_and_objects_of_strangers_are_metrics(make_layers):
+    x, y = make_layers(3), make_layers(2, seed=5)
+
+    def first(a, b):
+        return float((a[:, 0] * b[:, 0]).mean())
+
+    by_function = align(x, y, metric=first, null=20)
+    assert by_function.metric == "first"
+    assert by_function.scores[2, 1] == pytest.approx(first(*(torch.nn.functional.normalize(m) for m in (x[2], y[1]))))
+    by_object = align(x, y, metric=Overlap(), null=20)
+    assert by_object.scores.shape == (3, 2)
+    assert by_object.null.shape == (20,)
+    assert np.isfinite(by_object.null).all()
+
+
+def test_a_metric_that_breaks_its_contract_is_named():
+    class Wrong(Overlap):
+        name = "wrong"
+
+        def score_pairs(self, x, y):
+            return torch.zeros(3)
+
+    with pytest.raises(PluginError, match="'wrong' returned shape"):
+        align(torch.randn(9, 3), torch.randn(9, 3), metric=Wrong())
+
+
+def test_what_is_no_metric_is_refused():
+    with pytest.raises(UsageError, match="is no metric"):
+        resolve(3)
+    with pytest.raises(UsageError, match="compat"):
+        resolve("cka", compat="plato")

@@ -16,11 +16,11 @@ from interp_registry.errors import InterpError, UsageError
 from interp_registry.tensors.hooked import HookedModel
 from interp_registry.tensors.layers import Layer
 
-__all__ = ["LanguageModel", "wrap_language_model"]
+__all__ = ["CausalLanguageModel", "LanguageModel", "wrap_language_model"]
 
 
 class LanguageModel(HookedModel):
-    """A Hugging Face language model as the contract has it; also unembeds, swaps and generates where it has a head.
+    """A Hugging Face language model as the contract has it: an encoder, or what a causal model shares with one.
 
     Args:
         network: The whole model, with or without a language-modelling head.
@@ -36,6 +36,7 @@ class LanguageModel(HookedModel):
         super().__init__(network, info, sites)
         self._base, self._encoder = base, encoder
         self._input_device = _embedding_device(network)
+        self._options = _no_cache(base)
 
     @property
     def device(self) -> torch.device:
@@ -58,9 +59,17 @@ class LanguageModel(HookedModel):
         return self._encoder.collate(encoded, padding, width)
 
     def run(self, batch: Batch, *, logits: bool) -> Output:
-        """Hidden states from the base, and logits of every position if asked."""
-        hidden = self._base(**batch.inputs, **_no_cache(self._base)).last_hidden_state
-        return Output(hidden, self.unembed(hidden) if logits else None)
+        """Hidden states from the base.
+
+        Raises:
+            UsageError: Logits were asked for.
+        """
+        if logits:
+            raise UsageError(f"{self.info.name} has no language-modelling head", "use a causal language model")
+        return Output(self._hidden(batch))
+
+    def _hidden(self, batch: Batch) -> Float[Tensor, "b t d"]:
+        return self._base(**batch.inputs, **self._options).last_hidden_state
 
     def final_norm(self, hidden: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """The norm (and projection) between ``L.pre_norm`` and ``L``."""
@@ -68,12 +77,24 @@ class LanguageModel(HookedModel):
             hidden = module(hidden)
         return hidden
 
-    def unembed(self, hidden: Float[Tensor, "*n d"]) -> Float[Tensor, "*n v"]:
-        """Logits of normed activations, with the cap or scale that some families put on them.
+    def _after_blocks(self) -> list[nn.Module]:
+        """Modules between the last block and the base's output: they stand beside the list of blocks."""
+        blocks = find_blocks(self._base, self.info.layers[-1].index)
+        owner = next(module for module in self._base.modules() if any(child is blocks for child in module.children()))
+        beside = (getattr(owner, name, None) for name in (*_FINAL_NORMS, "project_out"))
+        return [module for module in beside if isinstance(module, nn.Module)]
 
-        Raises:
-            UsageError: The model has no language-modelling head.
-        """
+
+class CausalLanguageModel(LanguageModel):
+    """A language model with a head: it also unembeds and generates."""
+
+    def run(self, batch: Batch, *, logits: bool) -> Output:
+        """Hidden states from the base, and logits of every position if asked."""
+        hidden = self._hidden(batch)
+        return Output(hidden, self.unembed(hidden) if logits else None)
+
+    def unembed(self, hidden: Float[Tensor, "*n d"]) -> Float[Tensor, "*n v"]:
+        """Logits of normed activations, with the cap or scale that some families put on them."""
         return _scaled(self._head()(hidden), getattr(self._module, "config", None))
 
     @property
@@ -114,17 +135,7 @@ class LanguageModel(HookedModel):
         return hidden[0, -1]
 
     def _head(self) -> nn.Module:
-        head = self._module.get_output_embeddings() if isinstance(self._module, PreTrainedModel) else None
-        if head is None:
-            raise UsageError(f"{self.info.name} has no language-modelling head", "use a causal language model")
-        return head
-
-    def _after_blocks(self) -> list[nn.Module]:
-        """Modules between the last block and the base's output: they stand beside the list of blocks."""
-        blocks = find_blocks(self._base, self.info.layers[-1].index)
-        owner = next(module for module in self._base.modules() if any(child is blocks for child in module.children()))
-        beside = (getattr(owner, name, None) for name in (*_FINAL_NORMS, "project_out"))
-        return [module for module in beside if isinstance(module, nn.Module)]
+        return self._module.get_output_embeddings()  # pyright: ignore[reportCallIssue, reportReturnType]
 
 
 _FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f", "final_norm")
@@ -195,7 +206,8 @@ def wrap_language_model(
         details=details,
         **facts,
     )
-    return LanguageModel(network, base, info, encoder, sites)
+    kind = CausalLanguageModel if causal else LanguageModel
+    return kind(network, base, info, encoder, sites)
 
 
 def _check_language(name: str, network: PreTrainedModel, base: nn.Module, sites: dict[Layer, Any]) -> dict[Layer, int]:

@@ -76,7 +76,7 @@ class TwoTowerModel(HookedModel):
     @property
     def logit_scale(self) -> float:
         """Factor between cosine similarities and logits: the exponential of the learned parameter."""
-        return float(self._module.logit_scale.exp())  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+        return float(self._module.logit_scale.detach().exp())  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
 
     def preprocess(self, samples: Sequence[Any]) -> list[Encoded]:
         """Encode texts and images alike, each by its own tower."""

@@ -16,9 +16,9 @@ from interp_registry.stores.run import Run
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-    from interp_registry.stores.activations import ActivationStore
 
     from interp_registry.contracts.tracker import Tracker
+    from interp_registry.stores.activations import ActivationStore
     from interp_registry.stores.features import FeatureStore
 
 __all__ = ["Context", "Processes", "best_device"]

@@ -136,6 +136,7 @@ def _run(stage: Stage[Any], config: Any, run: Run, shell: _Shell) -> Outcome:
         result = stage.load_run()(config, context)
     except BaseException as err:
         _record_failure(run, sink, err, main)
+        _close(sink, shell)
         raise _as_error(err, run, shell) from err
     finally:
         context.close()
@@ -168,7 +169,7 @@ def _record_failure(run: Run, sink: EventSink, err: BaseException, main: bool) -
 
 def _as_error(err: BaseException, run: Run, shell: _Shell) -> BaseException:
     if isinstance(err, InterruptedRunError):
-        return InterruptedRunError(err.signum, _resume_hint(run, shell.options))
+        return InterruptedRunError(shell.flag.signum or err.signum, _resume_hint(run, shell.options))
     return err
 
 

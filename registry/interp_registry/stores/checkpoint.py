@@ -18,18 +18,17 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from interp_registry.errors import CorruptError, DataError, UsageError
 from interp_registry.stores.artifact import make_folder, sync_folder, temporary_name, translated
 from interp_registry.stores.hashing import hash_file
 from interp_registry.stores.keys import Json
-from interp_registry.stores.pt_files import read_pt
 from interp_registry.stores.records import read_record, record_bytes
 from interp_registry.stores.shards import open_shard, write_shard
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Checkpoint", "CheckpointStore"]
 
@@ -83,7 +82,7 @@ class Checkpoint:
                     "remove that folder to go on from the checkpoint before it",
                 )
 
-    def weights(self) -> dict[str, Tensor]:
+    def weights(self) -> dict[str, "Tensor"]:
         """What was trained, by name; mapped from the file."""
         shard = open_shard(self.path / _WEIGHTS)
         return {name: shard.tensor(name) for name in shard.parts}
@@ -94,6 +93,8 @@ class Checkpoint:
         Raises:
             CorruptError: The file is not what was written.
         """
+        from interp_registry.stores.pt_files import read_pt
+
         try:
             return read_pt(self.path / _STATE)
         except DataError as err:
@@ -117,7 +118,7 @@ class CheckpointStore:
         self._keep_last, self._keep_best, self._larger_is_better = keep_last, keep_best, larger_is_better
 
     def save(
-        self, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any], metric: float | None = None
+        self, step: int, weights: Mapping[str, "Tensor"], state: Mapping[str, Any], metric: float | None = None
     ) -> Checkpoint:
         """Write a checkpoint, then remove those that need not be kept.
 
@@ -145,7 +146,9 @@ class CheckpointStore:
         return Checkpoint.open(final)
 
     @staticmethod
-    def _write(folder: Path, weights: Mapping[str, Tensor], state: Any, facts: Mapping[str, Json]) -> None:
+    def _write(folder: Path, weights: Mapping[str, "Tensor"], state: Any, facts: Mapping[str, Json]) -> None:
+        import torch
+
         _write_file(folder / _WEIGHTS, lambda file: write_shard(file, weights, {}))
         _write_file(folder / _STATE, lambda file: torch.save(state, file))
         files = {name: [(folder / name).stat().st_size, hash_file(folder / name)] for name in (_WEIGHTS, _STATE)}
@@ -264,7 +267,9 @@ def _plain(value: Any, where: str, texts: dict[str, str]) -> Any:
     Raises:
         UsageError: Something is no tensor or plain value; the message says where.
     """
-    if isinstance(value, Tensor):
+    import torch
+
+    if isinstance(value, torch.Tensor):
         return value.detach().cpu().clone(memory_format=torch.contiguous_format)
     if isinstance(value, str):
         return texts.setdefault(str(value), str(value))

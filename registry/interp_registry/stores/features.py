@@ -133,10 +133,6 @@ class FeatureEntry(Table):
         """Number of shards when complete."""
         return -(-self.n_rows // self.plan["shard_rows"])
 
-    def expected_shards(self) -> int:
-        """How many shards the complete entry has."""
-        return self.n_shards
-
     @property
     def layers(self) -> tuple[str, ...]:
         """Addresses of the layers, in order of computation."""

@@ -92,7 +92,7 @@ class Problem:
 
 
 class Table:
-    """A sharded table: reading, writing and checking, without torch until a tensor is touched.
+    """A sharded table of any kind: reading, writing and checking, without torch until a tensor is touched.
 
     Attributes:
         path: Its folder.
@@ -104,9 +104,9 @@ class Table:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.manifest = read_record(path / MANIFEST)
-        if self.manifest.get("kind") != self.kind or self.manifest.get("format") != _FORMAT:
-            found = f"{self.manifest.get('kind')} of format {self.manifest.get('format')}"
-            raise DataError(f"{path} holds {found}, not {self.kind} of format {_FORMAT}")
+        kind, found = self.manifest.get("kind"), self.manifest.get("format")
+        if found != _FORMAT or self.kind not in (kind, Table.kind):
+            raise DataError(f"{path} holds {kind} of format {found}, not {self.kind} of format {_FORMAT}")
         self.plan: dict[str, Any] = self.manifest["plan"]
         self.request: dict[str, Any] = self.manifest["request"]
         self.columns = {name: Column.parse(text) for name, text in self.plan["columns"].items()}
@@ -285,8 +285,9 @@ class Table:
         return True
 
     def expected_shards(self) -> int | None:
-        """How many shards a complete table has; None when only its writer knows."""
-        return None
+        """How many shards the complete table has; None when only its writer knows."""
+        rows = self.plan.get("n_rows")
+        return None if rows is None else -(-rows // self.plan["shard_rows"])
 
     def commit_done(self, n_shards: int, totals: Mapping[str, Json] | None) -> None:
         """Write ``DONE.json`` for shards 0 to ``n_shards`` - 1, which must all be there."""

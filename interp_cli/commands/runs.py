@@ -1,0 +1,141 @@
+"""``interp runs``: what was run, how it went, and going on with it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from interp_cli import console
+from interp_registry.errors import UsageError
+from interp_registry.stores.home import layout
+from interp_registry.stores.run import Run, RunState, RunStore
+
+__all__ = ["app"]
+
+app = typer.Typer(help="List, show, resume, repeat and remove runs.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Home folder instead of INTERP_HOME.")]
+RunName = Annotated[str, typer.Argument(help="Id, its beginning or ending, 'last', or a folder.")]
+
+
+@app.command("list")
+def list_runs(
+    command: Annotated[str | None, typer.Option("--command", help="Only runs of this command.")] = None,
+    state: Annotated[RunState | None, typer.Option("--state", help="Only runs in this state.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="How many of the latest.", min=1)] = 50,
+    json: Json = False,
+    out: Out = None,
+) -> None:
+    """List runs, the latest last."""
+    chosen = [run for run in RunStore(layout(out).runs).runs() if command in (None, run.command)]
+    rows = [row for row in map(_row, chosen) if state in (None, row["state"])][-limit:]
+    if json:
+        console.print_json({"runs": rows})
+        return
+    columns = ("run", "command", "state", "created", "detail")
+    console.print_table(columns, ([row[name] for name in columns] for row in rows))
+
+
+def _row(run: Run) -> dict[str, Any]:
+    status = run.status
+    return {
+        "run": run.id,
+        "command": run.command,
+        "state": run.state,
+        "created": run.record["created"],
+        "detail": status["detail"].splitlines()[0] if status["detail"] else "",
+        "folder": str(run.path),
+    }
+
+
+@app.command("show")
+def show_run(run: RunName = "last", json: Json = False, out: Out = None) -> None:
+    """Show what a run was asked, how it went and what it made."""
+    found = RunStore(layout(out).runs).get(run)
+    result = found.result
+    if json:
+        facts = {**_row(found), "argv": found.record["argv"], "config": found.config, "result": result}
+        console.print_json({**facts, "details": found.record["details"], "files": _files(found)})
+        return
+    facts = {**_row(found), "command line": " ".join(found.record["argv"])}
+    console.print_table(("", ""), facts.items())
+    _print_settings(found)
+    if result is not None and result.get("scalars"):
+        console.print_table(("result", "value"), result["scalars"].items())
+    for failure in (result or {}).get("failures", []):
+        console.out().print(f"failed: {failure['item']}: {failure['message']}", markup=False)
+    console.print_table(("file", "size"), ((name, console.size(size)) for name, size in _files(found).items()))
+
+
+def _print_settings(run: Run) -> None:
+    from interp_registry.config_io import dump_yaml
+
+    origins = {name: source for name, source in run.record["origins"].items() if source != "default"}
+    console.out().print()
+    console.out().print(dump_yaml(run.config), markup=False, end="")
+    if origins:
+        console.print_table(("set", "by"), origins.items())
+
+
+def _files(run: Run) -> dict[str, int]:
+    files = sorted(path for path in run.path.rglob("*") if path.is_file())
+    return {path.relative_to(run.path).as_posix(): path.stat().st_size for path in files}
+
+
+@app.command("rm")
+def remove_runs(
+    runs: Annotated[list[str], typer.Argument(help="Ids, beginnings, endings, or 'last'.")],
+    force: Annotated[bool, typer.Option("--force", help="Also runs that are running.")] = False,
+    out: Out = None,
+) -> None:
+    """Delete runs with everything in their folders; stored features stay."""
+    store = RunStore(layout(out).runs)
+    for run in [store.get(name) for name in runs]:
+        store.remove(run, force)
+        console.out().print(f"deleted {run.path}", markup=False)
+
+
+@app.command("resume")
+def resume_run(run: RunName = "last", json: Json = False, out: Out = None) -> int:
+    """Go on with a run that was interrupted or failed, in its own folder."""
+    found = RunStore(layout(out).runs).get(run)
+    if found.state in (RunState.RUNNING, RunState.CREATED):
+        raise UsageError(f"run {found.id} is running (process {found.status['pid']} on {found.status['host']})")
+    if found.state is RunState.DONE:
+        raise UsageError(f"run {found.id} is done", f"to do it again: interp runs rerun {found.id}")
+    from interp_cli import execution
+
+    return execution.resume(found, _options(found, json, out)).exit_code
+
+
+@app.command("rerun")
+def rerun(
+    run: RunName = "last",
+    seed: Annotated[int | None, typer.Option("--seed", help="Another seed.")] = None,
+    json: Json = False,
+    out: Out = None,
+) -> int:
+    """Run the configuration of a run again, as a new run."""
+    from interp_cli import execution
+    from interp_registry.config_io import resolve
+
+    found = RunStore(layout(out).runs).get(run)
+    method, stage = execution.find_stage(found.command)
+    resolved = resolve(stage.config_type, [(str(found.path / "config.yaml"), found.config)])
+    options = _options(found, json, out)
+    options.seed = options.seed if seed is None else seed
+    words = found.record["argv"][1 + len(found.command.split()) :]
+    return execution.execute(method, stage, resolved, options, words).exit_code
+
+
+def _options(run: Run, json: bool, out: Path | None) -> Any:
+    """The shell's options that the run had; output and home are those of this command."""
+    from interp_cli.options import StageOptions
+    from interp_registry.config_io import resolve
+
+    stored = run.record["details"].get("options", {})
+    options = resolve(StageOptions, [(str(run.path / "record.json"), stored)]).config
+    options.json, options.resume, options.dry_run, options.explain_config = json, None, False, False
+    options.out = out if out is not None else options.out
+    return options

@@ -1,0 +1,101 @@
+"""``interp runs``, in process, with a stage that stops once."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from interp_cli import execution
+from interp_cli.__main__ import run
+from interp_registry.contracts.method import Method, Result, Stage
+from interp_registry.errors import InterruptedRunError
+from interp_registry.stores.home import layout
+from interp_registry.stores.run import Run, RunState, RunStore
+
+
+@dataclass
+class Config:
+    steps: int = 3
+    """how many"""
+
+
+def count(config: Config, ctx) -> Result:
+    """Stop after the first call in a run's folder, finish in the second."""
+    mark = ctx.run.artifact("mark.txt")
+    if not mark.exists():
+        mark.write_text("stopped")
+        raise InterruptedRunError(15)
+    return Result(scalars={"steps": config.steps, "seed": ctx.seed})
+
+
+METHOD = Method("count", "count", (Stage("count", "count", Config, count),))
+
+
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run that was interrupted."""
+    monkeypatch.setattr(execution, "find_stage", lambda name: (METHOD, METHOD.stages[0]))
+    from interp_cli.stage_run import resolve_stage
+
+    words = ["--steps", "5", "--seed", "7", "--no-report"]
+    resolved, options = resolve_stage(METHOD.stages[0], words)
+    with pytest.raises(InterruptedRunError, match="interp runs resume"):
+        execution.execute(METHOD, METHOD.stages[0], resolved, options, words)
+    return RunStore(layout().runs).get("last")
+
+
+def as_json(capsys: pytest.CaptureFixture[str]) -> dict:
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_runs_are_listed_by_command_and_state(stopped, capsys):
+    assert run(["runs", "list"]) == 0
+    assert stopped.id in capsys.readouterr().out
+    assert run(["runs", "list", "--state", "interrupted", "--command", "count", "--json"]) == 0
+    assert [row["run"] for row in as_json(capsys)["runs"]] == [stopped.id]
+    assert run(["runs", "list", "--state", "done", "--json"]) == 0
+    assert as_json(capsys)["runs"] == []
+
+
+def test_a_run_is_resumed_in_its_folder_with_its_settings(stopped, capsys):
+    assert run(["runs", "resume", stopped.id, "--json"]) == 0
+    shown = as_json(capsys)
+    assert shown["run"] == stopped.id
+    assert shown["scalars"] == {"steps": 5, "seed": 7}
+    assert stopped.state is RunState.DONE
+    assert stopped.problems() == []
+    assert run(["runs", "resume", "last"]) == 2
+    assert "interp runs rerun" in capsys.readouterr().err
+
+
+def test_a_run_is_repeated_as_a_new_run(stopped, capsys):
+    assert run(["runs", "rerun", stopped.id, "--seed", "8"]) == 143
+    runs = list(RunStore(layout().runs).runs())
+    assert len(runs) == 2
+    assert runs[1].config == stopped.config
+    assert run(["runs", "resume", "--json"]) == 0
+    assert as_json(capsys)["scalars"] == {"steps": 5, "seed": 8}
+
+
+def test_a_run_is_shown_for_people_and_machines(stopped, capsys):
+    assert run(["runs", "show"]) == 0
+    shown = capsys.readouterr().out
+    for part in (stopped.id, "interrupted", "steps: 5", "--steps", "mark.txt"):
+        assert part in shown
+    assert run(["runs", "show", stopped.id[:12], "--json"]) == 0
+    assert as_json(capsys)["config"] == {"steps": 5}
+
+
+def test_removed_runs_are_gone(stopped, capsys):
+    assert run(["runs", "rm", stopped.id]) == 0
+    assert not stopped.path.exists()
+    assert run(["runs", "rm", stopped.id]) == 2
+    assert "unknown run" in capsys.readouterr().err
+
+
+def test_a_running_run_is_neither_resumed_nor_removed(stopped, capsys):
+    stopped.start()
+    assert run(["runs", "resume", stopped.id]) == 2
+    assert run(["runs", "rm", stopped.id]) == 2
+    assert "is running" in capsys.readouterr().err
+    assert run(["runs", "rm", "--force", stopped.id]) == 0

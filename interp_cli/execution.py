@@ -11,6 +11,7 @@ from interp_cli import console
 from interp_cli.context import Context, Processes
 from interp_cli.options import StageOptions
 from interp_cli.signals import StopFlag, stop_on_signals
+from interp_cli.system_sampler import sampled
 from interp_registry.config_io import Resolved, encode
 from interp_registry.contracts.method import Cost, Method, Result, Stage
 from interp_registry.discovery import discover
@@ -133,7 +134,8 @@ def _run(stage: Stage[Any], config: Any, run: Run, shell: _Shell) -> Outcome:
         run.start()
     sink.state("running", info={"command": run.command})
     try:
-        result = stage.load_run()(config, context)
+        with sampled(sink):
+            result = stage.load_run()(config, context)
     except BaseException as err:
         _record_failure(run, sink, err, main)
         _close(sink, shell)

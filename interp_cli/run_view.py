@@ -145,6 +145,8 @@ class RunView:
     def _enter(self, event: State) -> None:
         """A child run inside a run starts and ends in between; the outer command is the one that shows at last."""
         self.info |= event.info
+        if event.state == "running" and self.commands and "command" not in event.info:
+            return
         self.detail = event.detail
         if event.state == "running":
             self.commands.append(event.info.get("command", ""))

@@ -32,6 +32,7 @@ Block = dict[str, Any]
 """A figure or table as the template wants it."""
 
 _TILES = 8
+_TILES_IN_A_ROW = 6
 
 
 def render_html(runs: Sequence[RunReport], files: Mapping[int, Sequence[str]] | None = None, title: str = "") -> str:
@@ -149,6 +150,7 @@ def _run_section(run: RunReport, name: str, blocks: _Blocks) -> Block:
     scalars = [
         (key, value if isinstance(value, str) else number_text(value)) for key, value in run.result.scalars.items()
     ]
+    n_tiles = min(len(scalars), _TILES)
     environment = flatten(run.environment)
     command = environment.pop("command", "")
     return {
@@ -159,14 +161,28 @@ def _run_section(run: RunReport, name: str, blocks: _Blocks) -> Block:
         "warnings": run.warnings,
         "failures": run.result.failures,
         "tiles": scalars[:_TILES],
+        "tile_columns": n_tiles if n_tiles <= _TILES_IN_A_ROW else -(-n_tiles // 2),
         "more": scalars[_TILES:],
-        "blocks": [blocks.block(figure) for figure in (*run.figures, *run.tables)],
+        "blocks": _paired([blocks.block(figure) for figure in (*run.figures, *run.tables)]),
         "command": command,
         "config": flatten(run.config),
         "environment": environment,
         "artifacts": [str(path) for path in run.result.artifacts],
         "folder": str(run.folder) if run.folder else "",
     }
+
+
+def _paired(blocks: list[Block]) -> list[Block]:
+    """Plots of half the page's width stand two in a row; one that would stand alone gets the whole width."""
+    alone: Block | None = None
+    for block in blocks:
+        if not block["wide"]:
+            alone = block if alone is None else None
+        elif alone is not None:
+            alone["wide"], alone = True, None
+    if alone is not None and alone["plot"]:
+        alone["wide"] = True
+    return blocks
 
 
 def _comparison_section(runs: Sequence[RunReport], blocks: _Blocks) -> list[Block]:

@@ -1,6 +1,7 @@
 """Figures in a terminal, with colour where the console has it and as plain text where it has not."""
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -21,6 +22,7 @@ __all__ = ["figure_renderable", "has_colour", "print_result", "sparkline", "tabl
 
 _BARS = "▁▂▃▄▅▆▇█"
 _GROUP_MARKS = "●○▲△■□◆◇"
+_PIPE_WIDTH = 160
 _MAX_EDGES = 20
 _MAX_SHOWN_ROWS = 60
 
@@ -36,7 +38,9 @@ def has_colour(console: Console) -> bool:
 
 
 def print_result(console: Console, result: Result) -> None:
-    """Print the numbers, tables and figures of a result."""
+    """Print the numbers, tables and figures of a result; wider than 80 characters where no terminal sets the width."""
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(file=console.file, width=_PIPE_WIDTH, highlight=False)
     for figure in (*result.tables, *result.figures):
         console.print(figure_renderable(figure, console), soft_wrap=not console.is_terminal)
         console.print()

@@ -23,6 +23,7 @@ from interp_registry.records import Record
 __all__ = [
     "EVENTS_VERSION",
     "Event",
+    "EventReader",
     "EventSink",
     "FanOut",
     "HeatMapEvent",
@@ -291,39 +292,49 @@ def read_events(path: Path) -> Iterator[Event]:
                 yield event
 
 
+class EventReader:
+    """Reads an events file as it grows; what is handed out once does not come again.
+
+    Args:
+        path: The file; it need not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+
+    def new(self) -> list[Event]:
+        """The events in whole lines written since the last call; everything again when the file shrank."""
+        if not self.path.exists():
+            return []
+        with self.path.open("rb") as file:
+            if file.seek(0, 2) < self._offset:
+                self._offset = 0
+            file.seek(self._offset)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        self._offset += len(whole) + len(newline)
+        events = (_parse(line, self.path) for line in whole.split(b"\n") if line.strip())
+        return [event for event in events if event is not None]
+
+
 def follow_events(path: Path, poll: float = 0.25, stop: Callable[[], bool] = lambda: False) -> Iterator[Event | None]:
     """The events in a file and then new ones as they are written; ``None`` whenever nothing new is there.
 
-    Ends after a final :class:`State` with nothing behind it, or when ``stop()`` is true. Waits for a file that does
-    not exist yet.
+    Ends after a final :class:`State` with nothing behind it, or when ``stop()`` is true. Waits for a file that does not
+    exist yet.
 
     Args:
         path: The file to follow.
         poll: Seconds between two looks.
         stop: Asked at each look.
     """
-    offset, final = 0, False
+    reader, final = EventReader(path), False
     while not stop():
-        lines, offset = _new_lines(path, offset)
-        for line in lines:
-            event = _parse(line, path)
-            if event is not None:
-                final = event.is_final if isinstance(event, State) else False
-                yield event
+        events = reader.new()
+        yield from events
+        final = final if not events else isinstance(events[-1], State) and events[-1].is_final
         if final:
             return
-        if not lines:
+        if not events:
             yield None
             clock.sleep(poll)
-
-
-def _new_lines(path: Path, offset: int) -> tuple[list[bytes], int]:
-    """Whole lines behind ``offset`` and the offset behind the last of them; starts again when the file shrank."""
-    if not path.exists():
-        return [], 0
-    with path.open("rb") as file:
-        if file.seek(0, 2) < offset:
-            offset = 0
-        file.seek(offset)
-        whole, _, _ = file.read().rpartition(b"\n")
-    return ([line for line in whole.split(b"\n") if line.strip()], offset + len(whole) + 1) if whole else ([], offset)

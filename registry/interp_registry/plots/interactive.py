@@ -310,8 +310,8 @@ def _histogram(figure: Histogram) -> Spec:
         "type": "bar",
         "x": [(low + high) / 2 for low, high in pairs],
         "y": _numbers(figure.counts),
-        "width": [high - low for low, high in pairs],
-        "marker": {"color": "@series0", "opacity": 0.75, "line": {"color": "@paper", "width": 1}},
+        "width": [0.94 * (high - low) for low, high in pairs],
+        "marker": {"color": "@series0", "opacity": 0.8, "line": {"width": 0}},
         "hovertext": [f"{number_text(low)} to {number_text(high)}" for low, high in pairs],
         "hovertemplate": "%{hovertext}: %{y}<extra></extra>",
     }
@@ -327,7 +327,7 @@ def _histogram(figure: Histogram) -> Spec:
         layout["shapes"].append(
             {"type": "line", "yref": "paper", "x0": value, "x1": value, "y0": 0, "y1": 1, "line": line}
         )
-        text = _text(f"{label} {number_text(value)}")
+        text = _text(f"{label}: {number_text(value)}")
         note: Spec = {
             "x": value,
             "y": height,

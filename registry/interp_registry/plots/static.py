@@ -226,9 +226,7 @@ def _draw_regression(axes: "Axes", figure: Scatter, theme: Theme) -> None:
 
 def _draw_histogram(axes: "Axes", figure: Histogram, theme: Theme) -> None:
     widths = [high - low for low, high in zip(figure.edges, figure.edges[1:], strict=False)]
-    axes.bar(
-        figure.edges[:-1], figure.counts, widths, align="edge", color=theme.series[0], alpha=0.75, edgecolor=theme.paper
-    )
+    axes.bar(figure.edges[:-1], figure.counts, widths, align="edge", color=theme.series[0], alpha=0.8, linewidth=0)
     marks = (
         (figure.observed, figure.observed_label, theme.mark, "-"),
         (figure.threshold, figure.threshold_label, theme.muted, "--"),
@@ -236,7 +234,7 @@ def _draw_histogram(axes: "Axes", figure: Histogram, theme: Theme) -> None:
     for value, label, colour, style in marks:
         if value is not None and math.isfinite(value):
             axes.axvline(
-                value, color=colour, linestyle=style, linewidth=1.6, label=_plain(f"{label} {number_text(value)}")
+                value, color=colour, linestyle=style, linewidth=1.6, label=_plain(f"{label}: {number_text(value)}")
             )
     _titles(axes, figure.x_title, "count", theme)
     if figure.observed is not None or figure.threshold is not None:

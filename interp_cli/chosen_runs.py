@@ -1,0 +1,60 @@
+"""Which runs the words of a command line mean: runs, folders of runs, and launches."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from interp_registry.errors import CorruptError, UnknownNameError, UsageError
+from interp_registry.stores.home import layout
+from interp_registry.stores.run import Run, RunStore
+
+__all__ = ["chosen_runs"]
+
+
+def chosen_runs(names: Sequence[str], out: Path | None) -> list[Run]:
+    """The runs that ``names`` mean, each once, in order.
+
+    Args:
+        names: A run's id, an unmistakable part of it, ``last``, a run's folder, a folder of runs, or a launch (id or
+            folder).
+        out: Home folder instead of the usual one.
+
+    Raises:
+        UnknownNameError: A name means nothing; similar ones are suggested.
+        UsageError: A folder holds no run.
+    """
+    found = {run.path.resolve(): run for name in names for run in _runs_of(name, out)}
+    return list(found.values())
+
+
+def _runs_of(name: str, out: Path | None) -> list[Run]:
+    folders = layout(out)
+    for folder in (Path(name), folders.launches / name):
+        if (folder / "record.json").is_file():
+            return [Run(folder)]
+        if (folder / "tasks.jsonl").is_file():
+            return _runs_of_launch(folder)
+    if "/" in name and Path(name).is_dir():
+        runs = list(RunStore(Path(name)).runs())
+        if not runs:
+            raise UsageError(f"{name} holds no run", "name a run's folder, or a folder that holds such folders")
+        return runs
+    try:
+        return [RunStore(folders.runs).get(name)]
+    except UnknownNameError as error:
+        launches = [path.name for path in folders.launches.iterdir()] if folders.launches.is_dir() else []
+        known = [*error.known, *launches, "last"]
+        raise UnknownNameError("run or launch", name, known, str(folders.root)) from error
+
+
+def _runs_of_launch(folder: Path) -> list[Run]:
+    """The runs that tasks of a launch have made so far: each left a file with the path of its run."""
+    runs: list[Run] = []
+    pointers = sorted(folder.glob("state/*.run"), key=lambda path: (len(path.stem), path.stem))
+    for pointer in pointers:
+        path = Path(pointer.read_text(encoding="utf-8").strip())
+        if (path / "record.json").is_file():
+            try:
+                runs.append(Run(path))
+            except CorruptError:
+                continue
+    return runs

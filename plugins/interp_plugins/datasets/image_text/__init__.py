@@ -1,1 +1,0 @@
-"""Data sets of images with texts: retrieval, Winoground, choices and classification, from the hub, files and the embedded world."""

@@ -2,9 +2,10 @@
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -25,15 +26,22 @@ __all__ = [
     "size",
 ]
 
+_PIPED_WIDTH = 200
+
 
 def out() -> Console:
     """Console of results."""
-    return Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty(), highlight=False)
+    return Console(file=sys.stdout, highlight=False, **_width(sys.stdout))
 
 
 def err() -> Console:
     """Console of messages and errors."""
     return Console(file=sys.stderr, soft_wrap=True, highlight=False)
+
+
+def _width(stream: TextIO) -> dict[str, Any]:
+    """Into a pipe or a file lines are long, so that no table is folded; COLUMNS decides where it is set."""
+    return {} if stream.isatty() or "COLUMNS" in os.environ else {"width": _PIPED_WIDTH, "soft_wrap": True}
 
 
 def show_error(error: InterpError) -> None:

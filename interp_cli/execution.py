@@ -1,6 +1,5 @@
 """Carry out a stage: open its run, build the context, run it, store and show what came out."""
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,9 +116,6 @@ def _view(options: StageOptions, processes: Processes) -> Iterator[EventSink]:
     if not processes.is_main or options.quiet or options.progress == "none":
         yield NullSink()
         return
-    if importlib.util.find_spec("interp_cli.dashboard") is None:  # TEMPORARY
-        yield NullSink()
-        return
     from interp_cli.dashboard import live_view
 
     with live_view(options.progress, options.json) as sink:
@@ -203,7 +199,7 @@ def run_child(shell: _Shell) -> Any:
 
 
 def _write_report(run: Run, options: StageOptions) -> None:
-    if not options.report or importlib.util.find_spec("interp_cli.report") is None:  # TEMPORARY
+    if not options.report:
         return
     from interp_cli.report import write_run_report
 
@@ -218,10 +214,9 @@ def _show(outcome: Outcome, options: StageOptions) -> None:
         head = {"run": run.id, "folder": str(run.path), "command": run.command, "state": run.state.value}
         console.print_json({**head, **result.to_json()})
         return
-    if importlib.util.find_spec("interp_cli.report") is not None:  # TEMPORARY
-        from interp_cli.report import show_result
+    from interp_cli.report import show_result
 
-        show_result(result)
+    show_result(result)
     if not options.quiet:
         report = run.path / "report" / "index.html"
         console.print_paths([*result.artifacts, *([report] if report.is_file() else []), run.path])

@@ -1,0 +1,36 @@
+"""Configuration of `interp bench`; no heavy imports."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from interp_plugins.models.image_text.config import ImageTextOptions
+from interp_registry.choices import DatasetConfig
+
+__all__ = ["BenchConfig"]
+
+
+@dataclass
+class BenchConfig:
+    """Image-text benchmarks of one or more models."""
+
+    models: list[str] = field(default_factory=list, metadata={"positional": True})
+    """`clip-bow` and `clip-comp` (embedded), folders of CLIP or SigLIP models, or hub names; default: both embedded ones"""
+    datasets: list[DatasetConfig] = field(default_factory=list)
+    """what to score on, e.g. `world_twins,winoground`; default: the suite"""
+    suite: Literal["world", "clip"] = "world"
+    """`world`: all data sets of the embedded world; `clip`: Winoground, What'sUp, Flickr30k and ImageNet from the hub besides"""
+    limit: int | None = None
+    """score only the first so many samples of each data set"""
+    class_names: Path | None = None
+    """file of class names, a line each, in place of the data set's own"""
+    templates: Path | None = None
+    """file of prompt templates, a line each with `{c}` or `{}` for the class"""
+    linear_probe: bool = False
+    """also train a linear classifier on the image embeddings of the training split"""
+    compare: Path | None = None
+    """JSON file of published values, {"data set": {"metric": value}}, shown beside ours"""
+    cache: bool = True
+    """keep embeddings, by digest of weights and data, so that they are computed once"""
+    loading: ImageTextOptions = field(default_factory=ImageTextOptions)
+    """how models are loaded and run"""

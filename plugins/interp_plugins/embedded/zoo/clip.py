@@ -1,6 +1,6 @@
 """Tiny CLIPs: one trained plainly, which matches bags of words, and one fine-tuned on compositional pairs.
 
-Axis letters: b pictures and texts, i twin items, t positions.
+Axis letters: b pictures and texts, i twin items, m rows, t positions.
 """
 
 import math
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
@@ -108,7 +109,7 @@ class ClipTraining:
         self._twin_labels = (scene_labels(items.a), scene_labels(items.b))
         self._twin_texts = (_encode(items.captions_a), _encode(items.captions_b))
 
-    def losses(self, i: int) -> dict[str, Tensor]:
+    def losses(self, i: int) -> dict[str, Float[Tensor, ""]]:
         """The loss of step i and its terms, in nats: contrastive, patches, and for the compositional recipe twin pairs."""
         generator = step_generator(self.recipe.seed, i)
         pixels, texts, labels = self._batch(generator)
@@ -126,7 +127,9 @@ class ClipTraining:
             loss = loss + self._mixture.pair_weight * terms["pairs"]
         return {"loss": loss, **terms}
 
-    def _batch(self, generator: torch.Generator) -> tuple[Tensor, list[Tensor], SceneLabels]:
+    def _batch(
+        self, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "b 3 64 64"], list[Int[Tensor, " t"]], SceneLabels]:
         """Ordinary pairs, then pictures A of the twin items, then pictures B, with their texts and patch labels."""
         mixture = self._mixture
         rows = sample_rows(len(self._pictures), mixture.n_pairs, generator)
@@ -139,17 +142,17 @@ class ClipTraining:
         return normalised(pictures), texts, SceneLabels.concatenate(parts)
 
 
-def symmetric_cross_entropy(similarity: Tensor) -> Tensor:
+def symmetric_cross_entropy(similarity: Float[Tensor, "b b"]) -> Float[Tensor, ""]:
     """The CLIP loss of scaled similarities [b, b] whose diagonal holds the true pairs; mean of both directions, in nats."""
     true = torch.arange(len(similarity))
     return 0.5 * (functional.cross_entropy(similarity, true) + functional.cross_entropy(similarity.T, true))
 
 
-def pair_loss(similarity: Tensor) -> Tensor:
+def pair_loss(similarity: Float[Tensor, "m m"]) -> Float[Tensor, ""]:
     """How far twins are from being told apart, in nats; 2 ln 2 when every similarity is the same.
 
     Args:
-        similarity: [2i, 2i] scaled similarities of pictures A ..., B ... (rows) and captions a ..., b ... (columns).
+        similarity: [m, m], m = 2i, scaled similarities of pictures A ..., B ... (rows) and captions a ..., b ... (columns).
 
     Returns:
         Mean over items of half the sum of softplus(wrong - right) over the four comparisons of a Winoground item.
@@ -161,5 +164,5 @@ def pair_loss(similarity: Tensor) -> Tensor:
     return 0.5 * functional.softplus(differences).sum(dim=0).mean()
 
 
-def _encode(texts: list[str]) -> list[Tensor]:
+def _encode(texts: list[str]) -> list[Int[Tensor, " t"]]:
     return [torch.tensor(ids) for ids in clip_tokenizer()(texts)["input_ids"]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp_plugins.embedded.world import Scenes, tables
@@ -21,11 +22,11 @@ N_PATCH_CLASSES = 11
 class SceneLabels:
     """The targets of n scenes."""
 
-    scene: Tensor
+    scene: Float[Tensor, "n 50"]
     """[n, 50] theme 12, count 3 (one-hot); colours 10, shapes 10, textures 4, sizes 2, cells 9 (present or not)."""
-    patch_colour: Tensor
+    patch_colour: Int[Tensor, "n 64"]
     """[n, 64] 0 background, 1 ... 10 colours."""
-    patch_shape: Tensor
+    patch_shape: Int[Tensor, "n 64"]
     """[n, 64] 0 background, 1 ... 10 shapes."""
 
     def take(self, rows: np.ndarray) -> "SceneLabels":

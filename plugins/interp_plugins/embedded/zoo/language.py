@@ -6,6 +6,7 @@ Axis letters: b documents, t positions, r real targets.
 import math
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
@@ -53,14 +54,14 @@ class LanguageTraining:
         encoded = language_tokenizer()(documents(captions("train")))["input_ids"]
         self._documents = [torch.tensor(ids) for ids in encoded]
 
-    def losses(self, i: int) -> dict[str, Tensor]:
+    def losses(self, i: int) -> dict[str, Float[Tensor, ""]]:
         """Mean next-token cross-entropy of step i over all real targets, ``<eos>`` included, in nats."""
         rows = sample_rows(len(self._documents), self.recipe.batch, step_generator(self.recipe.seed, i))
         tokens = pad_sequence([self._documents[row] for row in rows], batch_first=True, padding_value=PAD)
         return {"loss": next_token_loss(self.model, tokens)}
 
 
-def next_token_loss(model: LlamaForCausalLM, tokens: Tensor) -> Tensor:
+def next_token_loss(model: LlamaForCausalLM, tokens: Int[Tensor, "b t"]) -> Float[Tensor, ""]:
     """Mean cross-entropy in nats over the real targets of right-padded documents [b, t].
 
     No attention mask is needed: padding lies to the right, where a causal model does not look.

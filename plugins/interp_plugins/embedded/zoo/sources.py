@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from interp_plugins.embedded.world.hashing import absorb
@@ -37,12 +38,12 @@ def _derived_seed(*counters: int) -> int:
     return int(absorb(*counters)[0]) >> 1
 
 
-def sample_rows(n_rows: int, size: int, generator: torch.Generator) -> np.ndarray:
+def sample_rows(n_rows: int, size: int, generator: torch.Generator) -> Int[np.ndarray, " size"]:
     """Row numbers drawn uniformly with replacement, [size]."""
     return torch.randint(n_rows, (size,), generator=generator).numpy()
 
 
-def normalised(pictures: np.ndarray) -> Tensor:
+def normalised(pictures: UInt8[np.ndarray, "n 64 64 3"]) -> Float[Tensor, "n 3 64 64"]:
     """Pictures [n, 64, 64, 3] in 0 ... 255 as float32 [n, 3, 64, 64]: value/255, minus .5, divided by .25."""
     channels_first = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2)
     return (channels_first.float() / 255 - 0.5) / 0.25

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from interp_plugins.embedded.zoo import clip, language, vision
@@ -33,7 +34,7 @@ class Objective(Protocol):
         """Everything that is trained: the model, and heads that are thrown away."""
         ...
 
-    def losses(self, i: int) -> dict[str, Tensor]:
+    def losses(self, i: int) -> dict[str, Float[Tensor, ""]]:
         """The terms of step i; ``loss`` is what is minimised."""
         ...
 
@@ -57,7 +58,7 @@ class RecipeTraining:
         """AdamW over model and heads."""
         return {"adamw": self._optimiser}
 
-    def step(self, i: int) -> dict[str, Tensor]:
+    def step(self, i: int) -> dict[str, Float[Tensor, ""]]:
         """The losses of step i."""
         return self._objective.losses(i)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from interp_plugins.embedded.world import same_words, twins
@@ -141,7 +141,7 @@ def measure(
     return found
 
 
-def prepared(features: Tensor) -> list[Tensor]:
+def prepared(features: Float[Tensor, "n l d"]) -> list[Float[Tensor, "n d"]]:
     """The published protocol: one clamp at the 95 % quantile over layers and items, then unit rows; one tensor per layer."""
     return prepare_features(features.unbind(dim=1), clamp="quantile-exact")
 

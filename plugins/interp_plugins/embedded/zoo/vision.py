@@ -1,12 +1,13 @@
 """Tiny vision transformers, trained on pictures alone: no caption is read here.
 
-Axis letters: b pictures, 65 tokens (class token, then 64 patches), d width.
+Axis letters: b pictures, m rows, 65 tokens (class token, then 64 patches), d width.
 """
 
 import math
 from typing import cast
 
 import torch
+from jaxtyping import Float
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
@@ -60,7 +61,9 @@ class PatchHeads(nn.Module):
         self.colour = nn.Linear(width, N_PATCH_CLASSES)
         self.shape = nn.Linear(width, N_PATCH_CLASSES)
 
-    def losses(self, patches: Tensor, labels: SceneLabels) -> tuple[Tensor, Tensor]:
+    def losses(
+        self, patches: Float[Tensor, "b 64 d"], labels: SceneLabels
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """Cross-entropy of colour and of shape over all patches [b, 64, d], in nats."""
         flat = patches.flatten(0, 1)
         colour = functional.cross_entropy(self.colour(flat), labels.patch_colour.flatten())
@@ -89,7 +92,7 @@ class LabelTraining:
         self._pictures = render(training_scenes)
         self._labels = scene_labels(training_scenes)
 
-    def losses(self, i: int) -> dict[str, Tensor]:
+    def losses(self, i: int) -> dict[str, Float[Tensor, ""]]:
         """The loss of step i and its terms: labels (summed binary cross-entropy), patch colour, patch shape, in nats."""
         rows = sample_rows(len(self._pictures), self.recipe.batch, step_generator(self.recipe.seed, i))
         pixels = normalised(self._pictures[rows])
@@ -119,7 +122,7 @@ class SimclrTraining:
         self.modules: dict[str, nn.Module] = {"model": self.model, "projector": self._projector}
         self._pictures = render(scenes("train"))
 
-    def losses(self, i: int) -> dict[str, Tensor]:
+    def losses(self, i: int) -> dict[str, Float[Tensor, ""]]:
         """NT-Xent of step i with temperature .1 over the two views of every picture, in nats."""
         generator = step_generator(self.recipe.seed, i)
         pixels = normalised(self._pictures[sample_rows(len(self._pictures), self.recipe.batch, generator)])
@@ -128,7 +131,7 @@ class SimclrTraining:
         return {"loss": nt_xent(codes, temperature=0.1)}
 
 
-def augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
+def augmented(pixels: Float[Tensor, "b 3 64 64"], generator: torch.Generator) -> Float[Tensor, "b 3 64 64"]:
     """One random view of each normalised picture [b, 3, 64, 64]: zoom and shift, brightness, colour offset, pixel noise.
 
     The window has scale s = 1 - .35 U(0, 1) and a uniform shift within +-(1 - s); no flip, no cut-out.
@@ -146,8 +149,8 @@ def augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
     return view + 0.08 * torch.randn(view.shape, generator=generator)
 
 
-def nt_xent(codes: Tensor, temperature: float) -> Tensor:
-    """Normalised temperature-scaled cross-entropy of unit codes [2b, d]; rows i and i + b are one picture. In nats."""
+def nt_xent(codes: Float[Tensor, "m d"], temperature: float) -> Float[Tensor, ""]:
+    """Normalised temperature-scaled cross-entropy of unit codes [m, d], m = 2b; rows i and i + b are one picture. In nats."""
     similarity = codes @ codes.T / temperature
     similarity = similarity.masked_fill(torch.eye(len(codes), dtype=torch.bool), float("-inf"))
     partners = torch.arange(len(codes)).roll(len(codes) // 2)

@@ -55,3 +55,12 @@ def test_help_costs_at_most_twice_the_cpu_time_of_importing_typer_and_rich():
     floor = cpu_seconds(sys.executable, "-c", "import typer, rich.console")
     ours = cpu_seconds(sys.executable, "-m", "interp_cli", "--help")
     assert ours <= 2.0 * floor, f"{ours / floor:.2f} times the CPU time of importing typer and rich"
+
+
+def test_help_of_the_root_imports_no_configuration_of_a_first_party_plugin():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "interp_cli", "--help"], capture_output=True, text=True, check=True
+    )
+    loaded = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if line.startswith("import time")}
+    assert "interp_plugins.methods.align.plugin" in loaded
+    assert [name for name in loaded if name == "draccus" or name.endswith(".config")] == []

@@ -1,15 +1,20 @@
 """Registers the metrics."""
 
+from typing import TYPE_CHECKING
+
 import interp_registry
-from interp_plugins.metrics import config
-from interp_registry.choices import Registry
+
+if TYPE_CHECKING:
+    from interp_registry.choices import Registry
 
 __all__ = ["register"]
 
 
 @interp_registry.hookimpl
-def register(registry: Registry) -> None:
+def register(registry: "Registry") -> None:
     """Add every metric that ships with the tool."""
+    from interp_plugins.metrics import config
+
     registry.add("metric", "mutual_knn", config.MutualKnnConfig)
     registry.add("metric", "cycle_knn", config.CycleKnnConfig)
     registry.add("metric", "lcs_knn", config.LcsKnnConfig)

@@ -1,15 +1,20 @@
 """Hooks of the image-text data sets."""
 
-from interp_plugins.datasets.image_text import config
+from typing import TYPE_CHECKING
+
 from interp_registry import hookimpl
-from interp_registry.choices import Registry
+
+if TYPE_CHECKING:
+    from interp_registry.choices import Registry
 
 __all__ = ["register"]
 
 
 @hookimpl
-def register(registry: Registry) -> None:
+def register(registry: "Registry") -> None:
     """Add the data sets."""
+    from interp_plugins.datasets.image_text import config
+
     registry.add("dataset", "world_pairs", config.WorldPairs)
     registry.add("dataset", "world_twins", config.WorldTwins)
     registry.add("dataset", "world_choices", config.WorldChoices)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import interp_registry
-from interp_plugins.methods.align.config import AlignConfig
 from interp_registry.contracts.method import Method, Stage
 
 __all__ = ["methods"]
@@ -52,7 +51,7 @@ def methods() -> Sequence[Method]:
                 Stage(
                     name="pairs",
                     help=_HELP,
-                    config=AlignConfig,
+                    config="interp_plugins.methods.align.config:AlignConfig",
                     run="interp_plugins.methods.align.run:align",
                     default=True,
                     flags={"with": "against", "y": "against", "x": "models", "null": "permutations"},

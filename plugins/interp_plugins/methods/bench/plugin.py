@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from interp_plugins.methods.bench.config import BenchConfig
 from interp_registry import Method, Stage, hookimpl
 
 __all__ = ["methods"]
@@ -26,7 +25,7 @@ def methods() -> Sequence[Method]:
         name="bench",
         help="Score image-text models: classification, retrieval, Winoground, choices.\n\n"
         "Chance level and 95 % interval stand beside every score; ties never count as right.",
-        config=BenchConfig,
+        config="interp_plugins.methods.bench.config:BenchConfig",
         run="interp_plugins.methods.bench.run:bench",
         examples=(
             "bench clip-bow clip-comp",

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from interp_plugins.methods.extract.config import ExtractConfig
 from interp_registry import Method, Stage, hookimpl
 
 INTERP_API = 1
@@ -26,7 +25,7 @@ def methods() -> Sequence[Method]:
     stage = Stage(
         "extract",
         _HELP,
-        ExtractConfig,
+        "interp_plugins.methods.extract.config:ExtractConfig",
         "interp_plugins.methods.extract.run:run",
         estimate="interp_plugins.methods.extract.estimate:estimate",
         legacy_flags={"num-samples": "limit", "caption-idx": "caption", "qlora": "quantize"},

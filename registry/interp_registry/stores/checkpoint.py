@@ -11,6 +11,7 @@ It is written under a temporary name, synced, and renamed; a process killed mean
 takes for a checkpoint. Equal states give equal bytes.
 """
 
+import logging
 import math
 import os
 import re
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from interp_registry.errors import CorruptError, DataError, UsageError
+from interp_registry.errors import CorruptError, DataError, ResourceError, UsageError
 from interp_registry.stores.artifact import make_folder, sync_folder, temporary_name, translated
 from interp_registry.stores.hashing import hash_file
 from interp_registry.stores.keys import Json
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpoint", "CheckpointStore"]
 
+_LOG = logging.getLogger(__name__)
 _WEIGHTS, _STATE, _RECORD = "weights.safetensors", "state.pt", "checkpoint.json"
 _NAME = re.compile(r"step-(\d{8,})")
 
@@ -142,15 +144,14 @@ class CheckpointStore:
                 _settle(temporary, final)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
+        saved = Checkpoint.open(final)
         self._prune()
-        return Checkpoint.open(final)
+        return saved
 
     @staticmethod
     def _write(folder: Path, weights: Mapping[str, "Tensor"], state: Any, facts: Mapping[str, Json]) -> None:
-        import torch
-
         _write_file(folder / _WEIGHTS, lambda file: write_shard(file, weights, {}))
-        _write_file(folder / _STATE, lambda file: torch.save(state, file))
+        _write_file(folder / _STATE, lambda file: _save_state(state, file))
         files = {name: [(folder / name).stat().st_size, hash_file(folder / name)] for name in (_WEIGHTS, _STATE)}
         record = record_bytes({"format": 1, **facts, "files": files})
         _write_file(folder / _RECORD, lambda file: file.write(record))
@@ -227,7 +228,20 @@ class CheckpointStore:
             kept |= {*self._ranked()[: self._keep_best]}
         for step in steps:
             if step not in kept:
-                _remove(self._path(step))
+                try:
+                    _remove(self._path(step))
+                except ResourceError as err:
+                    _LOG.warning("a checkpoint that is no longer needed stays: %s", err.message)
+
+
+def _save_state(state: Any, file: BinaryIO) -> None:
+    import torch
+
+    try:
+        torch.save(state, file)
+    except RuntimeError as err:
+        cause = err.__context__  # torch hides the error of a full disk behind one of its own
+        raise cause if isinstance(cause, OSError) else err from err
 
 
 def _write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -250,8 +264,9 @@ def _settle(temporary: Path, final: Path) -> None:
 def _remove(path: Path) -> None:
     """Remove a checkpoint so that nobody ever sees half of it."""
     hidden = temporary_name(path)
-    os.rename(path, hidden)  # noqa: PTH104
-    shutil.rmtree(hidden)
+    with translated(path):
+        os.rename(path, hidden)  # noqa: PTH104
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _finite(metric: float | None) -> float | None:

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 
 from interp_registry.config_io import dump_yaml, read_yaml
 from interp_registry.errors import CorruptError, UnknownNameError, UsageError
-from interp_registry.stores.artifact import commit, make_folder
+from interp_registry.stores.artifact import commit, make_folder, translated
 from interp_registry.stores.environment import collect_environment, redact, redact_json
 from interp_registry.stores.hashing import hash_file
 from interp_registry.stores.keys import Json
@@ -124,7 +124,9 @@ class Run:
         return read_record(self.path / _STATE)
 
     def start(self) -> None:
-        """Say that this process is running it."""
+        """Say that this process is running it; what was sealed before may change again."""
+        with translated(self.path):
+            (self.path / _SEAL).unlink(missing_ok=True)
         self._enter(RunState.RUNNING)
 
     def finish(self, result: Mapping[str, Json]) -> None:
@@ -145,7 +147,6 @@ class Run:
 
     def seal(self) -> None:
         """Record length and sha256 of every file, so that :meth:`problems` finds any later change. Call it last."""
-        (self.path / _SEAL).unlink(missing_ok=True)
         files = {
             path.relative_to(self.path).as_posix(): [path.stat().st_size, hash_file(path)] for path in self._sealable()
         }

@@ -112,7 +112,11 @@ class Context:
         """Accelerate's Accelerator; the CPU is forced when that is the device."""
         from accelerate import Accelerator
 
-        return Accelerator(cpu=self.device == "cpu")
+        from interp_cli.processes import check_count
+
+        accelerator = Accelerator(cpu=self.device == "cpu")
+        check_count(self.options.num_processes, accelerator.num_processes)
+        return accelerator
 
     @cached_property
     def features(self) -> "FeatureStore":

@@ -75,11 +75,11 @@ def _carry_out(
         from interp_cli.launch import from_stage
 
         return from_stage(method, stage, options, words)
-    if options.num_processes > 1:
-        from interp_cli import processes
+    from interp_cli import processes
 
-        if not processes.is_child():
-            return processes.run_again(options.num_processes)
+    processes.enter()
+    if options.num_processes > 1 and not processes.is_child():
+        return processes.run_again(options.num_processes, options.device)
     if options.dry_run:
         return execution.show_cost(method, stage, resolved, options)
     return execution.execute(method, stage, resolved, options, words).exit_code

@@ -8,6 +8,7 @@ from typing import Any
 
 from interp_cli import console
 from interp_cli.context import Context, Processes
+from interp_cli.launch.run_file import tell_launch
 from interp_cli.options import StageOptions
 from interp_cli.signals import StopFlag, stop_on_signals
 from interp_cli.system_sampler import sampled
@@ -70,6 +71,8 @@ def execute(
     folders = layout(options.out)
     processes = Processes.from_environment()
     run = _open_run(name, resolved, options, folders, ["interp", *name.split(), *argv])
+    if processes.is_main:
+        tell_launch(run.path)
     with stop_on_signals() as flag, _view(options, processes) as view:
         outcome = _run(stage, resolved.config, run, _Shell(options, folders, view, flag, processes))
     if processes.is_main:

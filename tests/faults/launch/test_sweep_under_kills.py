@@ -54,7 +54,7 @@ def test_48_points_survive_20_kills_of_their_agents(worker: Any) -> None:
     discover()
     names = [f"p{i}" for i in range(N_POINTS)]
     done = submit(worker(LocalLauncherConfig(), names, 1.0, n_agents=4))
-    chance, kills, stall = random.Random(7), 0, 0.0  # noqa: S311 - not for secrets
+    chance, kills, stall = random.Random(7), 0, 0.0
     last, seen = time.monotonic(), 0
     next_kill = time.monotonic() + 1.0
     while len(done.folder.ended_numbers()) < N_POINTS:

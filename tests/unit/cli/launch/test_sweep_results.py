@@ -43,7 +43,7 @@ def test_importance_is_the_share_of_variance_that_groups_explain() -> None:
 
 
 def test_importance_of_noise_is_about_groups_over_points() -> None:
-    chance = random.Random(0)  # noqa: S311 - not for secrets
+    chance = random.Random(0)
     rows = [Row(Task(i, (), "", {"x": chance.random()}), "done", {"m": chance.random()}) for i in range(600)]
     assert 0.0 <= importance(rows, "x", "m") < 0.03
 

@@ -1,0 +1,5 @@
+"""Public Python name of the cuts."""
+
+from interp_plugins.methods.cuts import public as cuts
+
+__all__ = ["cuts"]

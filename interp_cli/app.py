@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from interp_cli import console
-from interp_cli.help_pages import group_help, page_text, plain_command_help
+from interp_cli.help_pages import group_help, options_section, page_text, plain_command_help
 from interp_cli.stage_command import method_command
 from interp_registry.discovery import Plugins, find_plugins
 from interp_registry.errors import UnknownNameError
@@ -79,11 +79,11 @@ class RootGroup(BuiltinGroup):
             raise UnknownNameError("command", args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - signature of the base
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page without importing any command."""
         lines = {name: command.get_short_help_str(120) for name, command in self.commands.items()}
         lines |= {name: COMMANDS[name] for name in available_commands() if name not in self.commands}
-        formatter.write(page_text(group_help("interp", _ROOT_HELP, lines)))
+        formatter.write(page_text([*group_help("interp", _ROOT_HELP, lines)[:-1], options_section(self, ctx)]))
 
 
 def available_commands() -> list[str]:

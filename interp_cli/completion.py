@@ -1,14 +1,17 @@
 """Shell completion of a stage's options and values; protocol details of the shells are typer's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from interp_cli import arguments
 from interp_cli.options import StageOptions
+from interp_registry.choices import choice_names
 from interp_registry.config_io import FieldSchema, choice_root, fields_of
 from interp_registry.config_io.schema import element_choice_root, strip_optional
 from interp_registry.contracts.method import Stage
+from interp_registry.discovery import discover
 from interp_registry.errors import UsageError
+from interp_registry.imports import load_attribute
 
 __all__ = ["complete"]
 
@@ -26,6 +29,7 @@ def complete(stage: Stage[Any], words: Sequence[str], incomplete: str) -> list[I
     Returns:
         Pairs (word, help).
     """
+    discover()
     words = list(words)
     if incomplete == "=" or (words and words[-1] == "="):
         words = [w for w in words if w != "="]
@@ -79,13 +83,29 @@ def _nested_options(schema: FieldSchema, given: Any) -> Iterator[Item]:
 def _values(stage: Stage[Any], option: str, begun: str, prefix: str) -> list[Item]:
     bare = option.removeprefix("--")
     path = stage.flags.get(bare, bare).replace("-", "_").split(".")
+    named = fields_of(stage.config_type).get(path[0])
+    if named is not None and named.complete and len(path) == 1:
+        return _begun(_names(named.complete), begun, prefix)
     for owner in (stage.config_type, StageOptions):
         annotations = arguments.annotations_at(owner, path)
         if annotations:
             values = dict.fromkeys(v for a in annotations for v in FieldSchema("", a, None).values)
-            done, comma, last = begun.rpartition(",")
-            return [(f"{prefix}{done}{comma}{value}", "") for value in values if value.startswith(last)]
+            return _begun(values, begun, prefix)
     return []
+
+
+def _begun(values: Iterable[str], begun: str, prefix: str) -> list[Item]:
+    """The values that go on from what was typed; in a comma-separated list, from its last item."""
+    done, comma, last = begun.rpartition(",")
+    return [(f"{prefix}{done}{comma}{value}", "") for value in values if value.startswith(last)]
+
+
+def _names(complete: str) -> list[str]:
+    """Names that a field says where to find: a kind of choice, or a function that lists them."""
+    if ":" in complete:
+        return list(load_attribute(complete)())
+    root = discover().registry.kinds().get(complete)
+    return [] if root is None else choice_names(root)
 
 
 def _positional_values(stage: Stage[Any], index: int, begun: str) -> list[Item]:
@@ -93,4 +113,6 @@ def _positional_values(stage: Stage[Any], index: int, begun: str) -> list[Item]:
     if not schemas:
         return []
     schema = schemas[min(index, len(schemas) - 1)]
+    if schema.complete:
+        return _begun(_names(schema.complete), begun, "")
     return [(value, "") for value in schema.values if value.startswith(begun)]

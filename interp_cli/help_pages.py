@@ -15,7 +15,7 @@ from rich.text import Text
 from interp_cli import console
 from interp_registry.contracts.method import Stage
 
-__all__ = ["group_help", "page_text", "plain_command_help", "section", "show_page", "usage"]
+__all__ = ["group_help", "options_section", "page_text", "plain_command_help", "section", "show_page", "usage"]
 
 
 def show_page(parts: Sequence[Any]) -> None:
@@ -71,16 +71,22 @@ def group_help(path: str, text: str, commands: Mapping[str, str], default: Stage
 
 def plain_command_help(path: str, command: Any, context: Any) -> list[Any]:
     """The help page of a plain typer command (one that is no method)."""
-    arguments, options = [], []
+    arguments: list[tuple[str, str, str]] = []
     for param in command.get_params(context):
-        record = None if getattr(param, "hidden", False) else param.get_help_record(context)
         if param.param_type_name == "argument":
             word = param.name.upper() + ("..." if param.nargs == -1 else "")
-            name = word if param.required else f"[{word}]"
-            arguments.append((name, "", escape(getattr(param, "help", None) or "")))
-        elif record:
-            options.append((record[0].split("  ")[0], "", escape(record[1])))
+            arguments.append((word if param.required else f"[{word}]", "", escape(getattr(param, "help", None) or "")))
     words = " ".join(name for name, _, _ in arguments)
     parts = [usage(" ".join(filter(None, [path, words, "[OPTIONS]"]))), Text((command.help or "").strip())]
-    sections = [section("Arguments", arguments), section("Options", options)]
-    return [*parts, *(section for section in sections if section is not None)]
+    sections = [section("Arguments", arguments), options_section(command, context)]
+    return [*parts, *(part for part in sections if part is not None)]
+
+
+def options_section(command: Any, context: Any) -> Group | None:
+    """The options of a plain typer command or group."""
+    records = [
+        param.get_help_record(context)
+        for param in command.get_params(context)
+        if param.param_type_name != "argument" and not getattr(param, "hidden", False)
+    ]
+    return section("Options", ((record[0].split("  ")[0], "", escape(record[1])) for record in records if record))

@@ -31,6 +31,7 @@ class FieldSchema:
         flags: Further spellings such as ``-b``.
         hidden: Whether help leaves it out.
         bare: Value that the option stands for when it is given without one.
+        complete: Where completion finds names: a kind of choice ("metric"), or the import path of a function that lists them.
     """
 
     name: str
@@ -41,6 +42,7 @@ class FieldSchema:
     flags: tuple[str, ...] = ()
     hidden: bool = False
     bare: str | None = None
+    complete: str | None = None
 
     @property
     def help(self) -> str:
@@ -106,6 +108,7 @@ def fields_of(config: type) -> Mapping[str, FieldSchema]:
             flags=tuple(metadata.get("flags", ())),
             hidden=bool(metadata.get("hidden", False)),
             bare=metadata.get("bare"),
+            complete=metadata.get("complete"),
         )
     return types.MappingProxyType(schemas)
 

@@ -1,4 +1,6 @@
+import sys
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import draccus
 import pytest
@@ -37,6 +39,8 @@ class Config:
     batch_size: int = field(default=4, metadata={"flags": ("-b",)})
     layers: list[int] = field(default_factory=list)
     fast: bool = True
+    colour: list[str] = field(default_factory=list, metadata={"complete": "test_colours:names"})
+    metric: str = field(default="", metadata={"complete": "metric"})
 
 
 STAGE = Stage(
@@ -131,3 +135,9 @@ def test_too_many_words_are_refused():
 )
 def test_completion_offers_options_fields_and_values(words, incomplete, expected):
     assert {value for value, _ in complete(STAGE, words, incomplete)} == expected
+
+
+def test_completion_asks_where_a_field_says_names_are_found(monkeypatch):
+    monkeypatch.setitem(sys.modules, "test_colours", SimpleNamespace(names=lambda: ["red", "green", "grey"]))
+    assert {value for value, _ in complete(STAGE, ["--colour"], "red,gr")} == {"red,green", "red,grey"}
+    assert {value for value, _ in complete(STAGE, [], "--metric=mut")} == {"--metric=mutual_knn"}

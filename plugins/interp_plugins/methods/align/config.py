@@ -46,9 +46,11 @@ class FeatureOptions:
 class AlignConfig(FeatureOptions):
     """Which models agree with which, by which metric, and how sure that is."""
 
-    models: list[str] = field(default_factory=list, metadata={"positional": True})
+    models: list[str] = field(
+        default_factory=list, metadata={"positional": True, "complete": "interp_plugins.embedded.zoo:names"}
+    )
     """models, model sets, stored keys or feature files; all pairs of them, unless --with names the other side"""
-    against: list[str] = field(default_factory=list)
+    against: list[str] = field(default_factory=list, metadata={"complete": "interp_plugins.embedded.zoo:names"})
     """the other side (also --with, --y): every model of the first side is compared with every one of these"""
     modelset_x: str | None = None
     """model set of the first side, e.g. val"""
@@ -58,7 +60,7 @@ class AlignConfig(FeatureOptions):
     """keep only models of this modality on the first side; language when both sides are the same set"""
     modality_y: Modality = "all"
     """keep only models of this modality on the second side; vision when both sides are the same set"""
-    metric: list[str] = field(default_factory=lambda: ["mutual_knn"])
+    metric: list[str] = field(default_factory=lambda: ["mutual_knn"], metadata={"complete": "metric"})
     """metrics: names and patterns, e.g. mutual_knn,'cka*'; all is every metric"""
     topk: int = 10
     """number of nearest neighbours, for metrics that have neighbours"""

@@ -12,10 +12,12 @@ __all__ = ["ExtractConfig"]
 class ExtractConfig:
     """What to extract, from what, and how."""
 
-    models: list[str] = field(default_factory=list, metadata={"positional": True})
+    models: list[str] = field(
+        default_factory=list, metadata={"positional": True, "complete": "interp_plugins.embedded.zoo:names"}
+    )
     """Models: of the zoo (lm-d64), a folder, timm (vit_tiny_patch16_224.augreg_in21k), the hub (gpt2); NAME:text and NAME:vision
     are the towers of a two-tower model."""
-    dataset: str = "shapes"
+    dataset: str = field(default="shapes", metadata={"complete": "dataset"})
     """Data set: a name (shapes, prh), a file (.jsonl, .csv, .tsv, .parquet, .tar), a folder of images or archives, or a data set of
     the hub; options follow a colon (captions.csv:text=caption)."""
     pool: str = "avg"

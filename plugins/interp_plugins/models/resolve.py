@@ -104,6 +104,8 @@ def _lookup(name: str, options: LoadOptions, kind: ModelKind) -> ResolvedModel:
         if found is None:
             raise UnknownNameError(f"{kind} model", name, _known_names(kind))
         return found
+    if (found := _in_zoo(name, options)) is not None and not Path(name).is_dir():
+        return found
     matches = {place: match for place, find in finders.items() if (match := find(name, options)) is not None}
     if len(matches) > 1:
         places = " and ".join(matches)
@@ -158,7 +160,7 @@ def _in_timm(name: str, options: LoadOptions) -> ResolvedModel | None:
     base, _, tag = name.partition(".")
     if not timm.is_model(base):
         return None
-    if tag and timm.models.get_pretrained_cfg(name) is None:
+    if tag and not timm.models.is_model_pretrained(name):
         known = [f"{base}.{other}" for other in _tags(base)]
         raise UnknownNameError("pretrained weights of timm", name, known)
     return ResolvedModel(name, "timm", "vision", TimmModelConfig(**dataclasses.asdict(options), name=name))

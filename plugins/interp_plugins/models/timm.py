@@ -48,9 +48,11 @@ def revision_of(name: str) -> str:
     folder = Path(name)
     if folder.is_dir():
         return folder_digest(folder)
+    if not timm.is_model(name):
+        raise InterpError(f"timm has no model {name!r}")
     settings = timm.models.get_pretrained_cfg(name)
     if settings is None:
-        raise InterpError(f"timm has no model {name!r}")
+        return "untagged"
     repo = getattr(settings, "hf_hub_id", None)
     for file in (
         "model.safetensors",

@@ -18,7 +18,6 @@ from interp_plugins.methods.extract.planning import BatchPlan, batches_of
 from interp_plugins.methods.extract.sources import EncodedSource, ImageSource, Source, text_source
 from interp_plugins.models.config import LoadOptions, ModelKind
 from interp_plugins.models.resolve import load_model
-from interp_plugins.models.wrapping import wrap_module
 from interp_registry.contracts.data import Dataset
 from interp_registry.contracts.model import Encoded, Model
 from interp_registry.errors import DataError, UnknownNameError, UsageError
@@ -167,6 +166,8 @@ def _options(options: dict[str, Any]) -> ExtractOptions:
 
 def _loaded(model: "str | Path | Model | nn.Module", options: ExtractOptions) -> Model:
     if isinstance(model, nn.Module):
+        from interp_plugins.models.wrapping import wrap_module
+
         return wrap_module(model, options.tokenizer)
     if not isinstance(model, str | Path):
         return model

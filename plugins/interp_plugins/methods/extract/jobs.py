@@ -1,13 +1,14 @@
 """From a configuration to jobs: one model on one data set, with the key under which its features are stored."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from interp_plugins.methods.extract.config import ExtractConfig
 from interp_plugins.models.config import LoadOptions
 from interp_plugins.models.hardware import choose_device, choose_dtype
 from interp_plugins.models.resolve import ResolvedModel, resolve_model
+from interp_plugins.models.sizes import smallest_first
 from interp_registry.catalog import Catalog
 from interp_registry.contracts.data import Dataset
 from interp_registry.contracts.method import Failure
@@ -26,8 +27,17 @@ class Job:
     model: ResolvedModel
     dataset: Dataset
     poolings: tuple[Pooling, ...]
+    """Those that give one vector per sample."""
+    tokens: bool
+    """Whether every token's activations are kept as well (pooling ``none``)."""
     request: FeatureRequest
     """Decides the key of the pooled features."""
+
+    @property
+    def token_request(self) -> FeatureRequest:
+        """Decides the key of the token activations."""
+        options = {name: value for name, value in self.request.options.items() if name != "loss"}
+        return replace(self.request, pools=("none",), options=options)
 
 
 def load_options(config: ExtractConfig, device: str) -> LoadOptions:
@@ -81,11 +91,14 @@ def plan_jobs(
     options = load_options(config, device)
     names = model_names(config, catalog)
     resolved, failures = _resolve_all(names, options, config)
+    if config.modelset is not None:
+        resolved = smallest_first(resolved)
     jobs: list[Job] = []
     for model in resolved:
         for part in _readable(model, dataset, config, explicit=model.name in config.models):
-            chosen = poolings[part.modality]
-            jobs.append(Job(part, dataset, chosen, _request(part, dataset, chosen, config)))
+            chosen = tuple(pooling for pooling in poolings[part.modality] if pooling != "none")
+            request = _request(part, dataset, chosen, config)
+            jobs.append(Job(part, dataset, chosen, "none" in poolings[part.modality], request))
     return jobs, failures
 
 
@@ -139,7 +152,8 @@ def _request(
     model: ResolvedModel, dataset: Dataset, poolings: tuple[Pooling, ...], config: ExtractConfig
 ) -> FeatureRequest:
     device = choose_device(getattr(model.config, "device", "auto"))
-    options: dict[str, Any] = {"compute": str(choose_dtype(config.dtype, device)).removeprefix("torch.")}
+    compute = str(choose_dtype(config.dtype, device)).removeprefix("torch.")
+    options: dict[str, Any] = {"modality": model.modality, "compute": compute}
     if model.modality == "language":
         options |= {"caption": list(config.caption), "max_length": config.max_length, "tokenizer": config.tokenizer}
         options |= {"compat": config.compat, "loss": config.loss or None, "quantize": config.quantize}
@@ -149,7 +163,7 @@ def _request(
         model=model.name,
         dataset=dataset.name,
         fingerprint=dataset.fingerprint,
-        pools=tuple(pooling for pooling in poolings if pooling != "none"),
+        pools=poolings,
         layers=config.layers,
         dtype=config.store_dtype,
         revision=model.revision,

@@ -1,0 +1,3 @@
+"""Losses of a decomposition."""
+
+__all__: list[str] = []

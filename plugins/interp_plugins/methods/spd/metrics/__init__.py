@@ -1,0 +1,3 @@
+"""Metrics and figures of a decomposition."""
+
+__all__: list[str] = []

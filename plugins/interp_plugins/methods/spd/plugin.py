@@ -1,0 +1,83 @@
+"""``interp spd``: its stages and choices."""
+
+from collections.abc import Sequence
+
+import interp_registry
+from interp_plugins.methods.spd import config as c
+from interp_plugins.methods.spd import loss_config as losses
+from interp_plugins.methods.spd import metric_config as metrics
+from interp_registry.choices import Registry
+from interp_registry.contracts.method import Method, Stage
+
+__all__ = ["methods", "register"]
+
+_CITE = (
+    "@article{bushnaq2025spd, title={Stochastic Parameter Decomposition}, "
+    "author={Bushnaq, Lucius and Braun, Dan and Sharkey, Lee}, journal={arXiv preprint arXiv:2506.20790}, year={2025}}",
+)
+_LEGACY = {
+    "--experiments": "--experiments", "-e": "--experiments", "--n_agents": "--n-agents", "--log-format": "--progress",
+    "--cpu": "--device=cpu", "--create-report": "--report", "--no-create-report": "--no-report",
+    "--no_create_report": "--no-report", "--create_report": "--report",
+}  # fmt: skip
+
+
+@interp_registry.hookimpl
+def methods() -> Sequence[Method]:
+    """The one method of this package."""
+    run = Stage(
+        "run",
+        "Decompose the weights of target models into rank-one components.",
+        c.RunConfig,
+        "interp_plugins.methods.spd.run:run",
+        legacy_flags=_LEGACY,
+        estimate="interp_plugins.methods.spd.run:estimate",
+        examples=("spd run tms_5-2", "spd run tms_5-2,tms_5-2-id --seed 1", "spd run tms_40-10 --setting tuned"),
+    )
+    pretrain = Stage(
+        "pretrain",
+        "Train toy targets as the papers did, many seeds side by side.",
+        c.PretrainConfig,
+        "interp_plugins.methods.spd.pretrain:pretrain",
+        examples=("spd pretrain tms_5-2", "spd pretrain resid_mlp1"),
+    )
+    choices = {
+        "decomposition_target": c.TargetConfig,
+        "importance_function": c.ImportanceConfig,
+        "decomposition_loss": losses.DecompositionLossConfig,
+        "decomposition_metric": metrics.DecompositionMetricConfig,
+    }
+    return [
+        Method("spd", "Decompose a model's parameters into components.", (run, pretrain), choices=choices, cite=_CITE)
+    ]
+
+
+@interp_registry.hookimpl
+def register(registry: Registry) -> None:
+    """Add targets, importance functions, losses and metrics."""
+    added: dict[str, dict[str, type]] = {
+        "decomposition_target": {
+            "tms": c.TmsTargetConfig, "resid_mlp": c.ResidualMlpTargetConfig, "language": c.LanguageTargetConfig,
+        },
+        "importance_function": {
+            "mlp": c.ScalarMlpConfig, "vector_mlp": c.VectorMlpConfig, "shared_mlp": c.SharedMlpConfig,
+            "global_shared_mlp": c.GlobalSharedMlpConfig,
+        },
+        "decomposition_loss": {
+            "faithfulness": losses.FaithfulnessConfig, "importance_minimality": losses.ImportanceMinimalityConfig,
+            "frequency_minimality": losses.FrequencyMinimalityConfig, "schatten": losses.SchattenConfig,
+            "stochastic_recon": losses.StochasticReconConfig, "masked_recon": losses.MaskedReconConfig,
+            "unmasked_recon": losses.UnmaskedReconConfig, "hidden_activations": losses.HiddenActivationsConfig,
+            "pgd_recon": losses.PgdReconConfig, "persistent_recon": losses.PersistentReconConfig,
+        },
+        "decomposition_metric": {
+            "ci_l0": metrics.CiL0Config, "ci_histograms": metrics.CiHistogramsConfig,
+            "ci_mean_per_component": metrics.CiMeanPerComponentConfig, "activation_density": metrics.ActivationDensityConfig,
+            "identity_ci_error": metrics.IdentityCiErrorConfig, "permuted_ci": metrics.PermutedCiConfig, "uv_plots": metrics.UvPlotsConfig,
+            "recovery": metrics.RecoveryConfig, "neuron_contributions": metrics.NeuronContributionsConfig, "ce_kl": metrics.CeKlConfig,
+            "loss": metrics.LossMetricConfig,
+        },
+    }  # fmt: skip
+    for kind, entries in added.items():
+        for name, config in entries.items():
+            registry.add(kind, name, config)

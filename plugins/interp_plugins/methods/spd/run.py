@@ -1,0 +1,176 @@
+"""``interp spd run``: target, components, training, metrics."""
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp_plugins.methods.spd.building import build_decomposition
+from interp_plugins.methods.spd.config import DecomposeConfig, RunConfig
+from interp_plugins.methods.spd.decomposition import Decomposition
+from interp_plugins.methods.spd.evaluation import Evaluation, Measured, measure
+from interp_plugins.methods.spd.experiments import experiment_names, load_experiment
+from interp_plugins.methods.spd.inputs import Problem, load_problem
+from interp_plugins.methods.spd.training import DecompositionTraining, WarmupTraining, export_weights
+from interp_registry.config_io import encode
+from interp_registry.contracts.method import Cost, Failure, Result, RunContext
+from interp_registry.errors import InterpError, PartialFailureError, UsageError
+from interp_registry.figures import Table
+from interp_registry.stores.artifact import replace as replace_file
+from interp_registry.stores.records import replace_record
+from interp_registry.stores.shards import write_shard
+from interp_registry.tensors.seeding import generator
+from interp_registry.training.config import TrainingConfig
+from interp_registry.training.loop import Tools, TrainingSummary, train
+
+__all__ = ["Trained", "decompose", "estimate", "run", "training_config"]
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained decomposition.
+
+    Attributes:
+        model: Components and importance functions.
+        problem: Target and data.
+        summary: How the training went.
+    """
+
+    model: Decomposition
+    problem: Problem
+    summary: TrainingSummary
+
+
+def run(config: RunConfig, ctx: RunContext) -> Result:
+    """Decompose one experiment in this run, or several, each in a child run.
+
+    Args:
+        config: The experiments and what to change in them.
+        ctx: The run.
+
+    Returns:
+        Metrics, figures and the folder of the decomposition; for several experiments one row each.
+
+    Raises:
+        UsageError: An experiment or a value is wrong.
+        PartialFailureError: Every one of several experiments failed.
+    """
+    names = experiment_names(config.experiments, ctx.catalog)
+    if len(names) == 1:
+        return _run_one(load_experiment(names[0], ctx.catalog, config.setting, config.changes()), names[0], config, ctx)
+    result, rows = Result(), []
+    for name in names:
+        try:
+            child = ctx.run_stage("spd run", replace(config, experiments=[name]))
+        except UsageError:
+            raise
+        except InterpError as err:
+            result.failures.append(Failure(name, type(err).__name__, str(err)))
+            continue
+        found = (child.result or {}).get("metrics", {})
+        result.data[name] = {"run": child.id, "metrics": found}
+        rows.append({"experiment": name, "run": child.id, **found})
+        result.artifacts.append(child.path)
+    if not rows:
+        raise PartialFailureError(f"all {len(names)} experiments failed", str(result.failures[0].message))
+    result.tables.append(Table.of_records(rows, title="decompositions"))
+    result.scalars["n_decompositions"] = len(rows)
+    return result
+
+
+def _run_one(experiment: DecomposeConfig, name: str, config: RunConfig, ctx: RunContext) -> Result:
+    problem = load_problem(experiment, config.target_seed, ctx)
+    trained = decompose(experiment, problem, ctx.seed, _tools(experiment, ctx))
+    found = evaluate(trained, experiment, ctx.seed)
+    metrics = {**found.scalars, **{label: v for label, v in trained.summary.losses.items() if label != "loss"}}
+    metrics["loss"] = trained.summary.losses.get("loss", float("nan"))
+    folder = _store(trained, experiment, name, ctx)
+    head = ("mmcs_mean", "ml2r_mean", "identity_ci_error", "ci_l0", "faithfulness", "loss")
+    scalars: dict[str, Any] = {key: metrics[key] for key in head if key in metrics}
+    details = {"experiment": name, "metrics": metrics, "target": problem.record, "steps": trained.summary.steps}
+    rows = tuple((key, value) for key, value in metrics.items())
+    table = Table(("metric", "value"), rows, title=f"decomposition of {name}")
+    return Result(scalars=scalars, tables=[table], figures=list(found.figures), artifacts=[folder], data=details)
+
+
+def training_config(config: DecomposeConfig) -> TrainingConfig:
+    """Return the loop's settings: the schedules span ``steps`` even when the training stops earlier."""
+    schedule = config.schedule
+    if config.stop_after is not None and schedule.length is None:
+        schedule = replace(schedule, length=str(config.steps))
+    return TrainingConfig(
+        steps=min(config.steps, config.stop_after or config.steps),
+        schedule=schedule,
+        log_every=config.log_every,
+        checkpoint_every=config.checkpoint_every,
+    )
+
+
+def _tools(config: DecomposeConfig, ctx: RunContext) -> Tools:
+    return Tools.of(ctx, training_config(config))
+
+
+def decompose(config: DecomposeConfig, problem: Problem, seed: int, tools: Tools | None = None) -> Trained:
+    """Train a decomposition of a loaded target.
+
+    Args:
+        config: The decomposition.
+        problem: Target and data.
+        seed: Seed of components, batches and masks.
+        tools: Events, checkpoints and so on; without checkpoints nothing is resumed.
+    """
+    device = problem.target.weight(problem.target.module_names()[0]).device
+    model = build_decomposition(config, problem.target, generator(seed, "spd init", device=device))
+    if config.warmup.steps and (tools is None or tools.checkpoints is None or tools.checkpoints.latest() is None):
+        warmup = WarmupTraining(model, config.warmup.learning_rate, config.warmup.weight_decay)
+        train(warmup, TrainingConfig(steps=config.warmup.steps, log_every=config.warmup.steps), seed)
+    training = DecompositionTraining(model, config, problem.batches, seed)
+    return Trained(model, problem, train(training, training_config(config), seed, tools))
+
+
+def evaluate(trained: Trained, config: DecomposeConfig, seed: int) -> Measured:
+    """Return what the configured metrics find."""
+    evaluation = Evaluation(trained.model, config, trained.problem.batches, seed, trained.problem.n_features)
+    return measure(evaluation)
+
+
+def _store(trained: Trained, config: DecomposeConfig, name: str, ctx: RunContext) -> Any:
+    """Write the components, the target and what is needed to load them again."""
+    weights: dict[str, Tensor] = export_weights(trained.model)
+    file = ctx.run.artifact("decomposition/components.safetensors")
+    replace_file(file, lambda out: write_shard(out, weights, {"kind": "spd decomposition"}))
+    if trained.problem.weights:
+        target = {key: value.contiguous() for key, value in trained.problem.weights.items()}
+        replace_file(file.with_name("target.safetensors"), lambda out: write_shard(out, target, {"kind": "spd target"}))
+    record = {
+        "experiment": name,
+        "config": encode(config),
+        "sites": {site.name: site.n_components for site in trained.model.sites},
+        "target": trained.problem.record,
+        "threads": torch.get_num_threads(),
+    }
+    replace_record(file.with_name("decomposition.json"), record)
+    return file.parent
+
+
+_MILLISECONDS = {"tms_5-2": 4, "tms_5-2-id": 6, "tms_40-10": 120, "tms_40-10-id": 180, "resid_mlp1": 30,
+                 "resid_mlp2": 250, "resid_mlp3": 2500}  # fmt: skip
+
+
+def estimate(config: RunConfig, ctx: RunContext) -> Cost:
+    """Return what the runs are expected to cost, from step times measured on one processor thread."""
+    seconds, notes = 0.0, []
+    for name in experiment_names(config.experiments, ctx.catalog):
+        experiment = load_experiment(name, ctx.catalog, config.setting, config.changes())
+        steps = training_config(experiment).steps
+        if name not in _MILLISECONDS:
+            notes.append(f"{name}: {steps} steps, time unknown")
+            continue
+        share = _MILLISECONDS[name] / 1000 * steps * experiment.batch_size / (2048 if "resid" in name else 4096)
+        notes.append(f"{name}: {steps} steps, about {share / 60:.1f} minutes on one thread")
+        seconds += share
+    return Cost(seconds=seconds or None, memory_bytes=500 * 2**20, download_bytes=0, notes=tuple(notes))

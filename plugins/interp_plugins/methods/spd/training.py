@@ -1,0 +1,216 @@
+"""What the training loop drives: batches, masks and losses of a decomposition.
+
+Random numbers come from generators made for one purpose and step, so a resumed run draws what an uninterrupted one draws.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from interp_plugins.methods.spd.config import DecomposeConfig
+from interp_plugins.methods.spd.decomposition import Decomposition
+from interp_plugins.methods.spd.factored import written_out
+from interp_plugins.methods.spd.loss_config import PersistentReconConfig
+from interp_plugins.methods.spd.optimiser import decomposition_optimiser
+from interp_plugins.methods.spd.randomness import Draws
+from interp_plugins.methods.spd.sigmoids import squashers
+from interp_plugins.methods.spd.sparse_data import nonzero_rows
+from interp_plugins.methods.spd.step import Sampling, Step, begin_step
+from interp_registry.tensors.seeding import generator
+
+__all__ = ["DecompositionTraining", "Weights", "export_weights", "import_weights", "zero_rows_stay_zero"]
+
+Batches = Callable[[int, torch.Generator], Any]
+"""Number of rows and a generator -> a batch."""
+
+
+@runtime_checkable
+class _KeepsState(Protocol):
+    def state(self) -> dict[str, Tensor]: ...
+
+    def load(self, state: dict[str, Tensor]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What differs between the runs of a batch: one number per run for each loss, or one for all.
+
+    Attributes:
+        coeffs: Loss label -> coefficient, a number or a tensor with one per run.
+        rates: Factor of the learning rate of each run, or None.
+    """
+
+    coeffs: Mapping[str, float | Tensor]
+    rates: Tensor | None = None
+
+
+class DecompositionTraining:
+    """One decomposition (or several in a batch), as something that can be trained.
+
+    Args:
+        model: The decomposition; its target decides about run dimensions.
+        config: What to train on.
+        batches: Source of batches.
+        seed: Seed of the run.
+        weights: Coefficients per run, where they differ.
+        rank: Number of this process among those that share a batch.
+        n_processes: Number of those processes.
+    """
+
+    def __init__(
+        self,
+        model: Decomposition,
+        config: DecomposeConfig,
+        batches: Batches,
+        seed: int,
+        weights: Weights | None = None,
+        shard: tuple[int, int] = (0, 1),
+    ) -> None:
+        self.model, self.config, self.batches, self.seed = model, config, batches, seed
+        self.rank, self.n_processes = shard
+        self.losses = {label: loss.build() for label, loss in config.losses.items()}
+        self.weights = weights or Weights({label: loss.coeff for label, loss in config.losses.items()})
+        self.squashers = squashers(config.sigmoid, config.leak)
+        self.sampling = Sampling(config.n_mask_samples, config.sampling == "binomial", config.delta, config.distance)
+        self.device = model.component_parameters()[0].device
+        self.optimiser = decomposition_optimiser(model, config.learning_rate, fused=self.device.type != "mps")
+        self.skips_zero_rows = config.skip_zero_rows and zero_rows_stay_zero(model, batches) and not _per_row(config)
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """The one optimiser of components and importance functions."""
+        return {"decomposition": self.optimiser}
+
+    def begin(self, i: int) -> Step:
+        """Draw batch ``i`` and run what all losses share."""
+        rows = self.config.batch_size // self.n_processes
+        batch = self.batches(rows, generator(self.seed, "spd data", i, self.rank, self.device))
+        row_weights = None
+        if self.skips_zero_rows:
+            batch, row_weights = nonzero_rows(batch)
+        draws = Draws(generator(self.seed, "spd masks", i, self.rank, self.device))
+        step = begin_step(self.model, batch, self.squashers, draws, self.sampling, row_weights)
+        step.progress, step.n_processes = i / max(1, self.config.steps), self.n_processes
+        return step
+
+    def step(self, i: int) -> dict[str, Tensor]:
+        """Return the total loss of batch ``i`` as "loss", and each term."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+            step = self.begin(i)
+            terms: dict[str, Tensor] = {}
+            total: Tensor | float = 0.0
+            for label, loss in self.losses.items():
+                coeff = self.weights.coeffs[label]
+                with torch.set_grad_enabled(isinstance(coeff, Tensor) or coeff != 0):
+                    value = loss(step)
+                terms[label] = value.detach().mean()
+                if value.requires_grad:
+                    total = total + (coeff * value).sum()
+        return {"loss": torch.as_tensor(total), **terms}
+
+    def before_update(self, step: int) -> dict[str, float]:
+        """Clip the gradients of components and importance functions apart, where asked."""
+        del step
+        norms: dict[str, float] = {}
+        parts = {
+            "components": (self.config.clip_components, self.model.component_parameters()),
+            "importance": (self.config.clip_importance, list(self.model.importance.parameters())),
+        }
+        for name, (limit, parameters) in parts.items():
+            if limit is not None:
+                norms[f"grad_norm/{name}"] = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
+        return norms
+
+    def state(self) -> dict[str, Any]:
+        """Weights, and what losses keep across steps."""
+        kept = {label: loss.state() for label, loss in self.losses.items() if isinstance(loss, _KeepsState)}
+        return {"weights": export_weights(self.model), "losses": kept}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go back to what :meth:`state` returned."""
+        import_weights(self.model, state["weights"])
+        for label, kept in state.get("losses", {}).items():
+            loss = self.losses[label]
+            if isinstance(loss, _KeepsState):
+                loss.load(kept)
+
+
+def export_weights(model: Decomposition) -> dict[str, Tensor]:
+    """Return every trained tensor under a name of its own: ``components.<site>.V`` (input by component) and so on."""
+    weights: dict[str, Tensor] = {}
+    for site in model.sites:
+        weights[f"components.{site.name}.V"] = model.v(site.name).detach().clone().contiguous()
+        weights[f"components.{site.name}.U"] = model.u(site.name).detach().clone().contiguous()
+    weights |= {f"importance.{name}": value.detach().clone() for name, value in model.importance.named_parameters()}
+    return weights
+
+
+@torch.no_grad()
+def import_weights(model: Decomposition, weights: Mapping[str, Tensor]) -> None:
+    """Take back what :func:`export_weights` gave; tied factors stay tied."""
+    for site in model.sites:
+        model.v(site.name).copy_(weights[f"components.{site.name}.V"])
+        model.u(site.name).copy_(weights[f"components.{site.name}.U"])
+    for name, value in model.importance.named_parameters():
+        value.copy_(weights[f"importance.{name}"])
+
+
+def zero_rows_stay_zero(model: Decomposition, batches: Batches) -> bool:
+    """Return whether a zero input makes the input of every decomposed matrix zero.
+
+    Then all zero rows have the same importances, and components under any masks give them the target's own output: their
+    reconstruction loss is zero and one row can stand for them all.
+    """
+    device = model.component_parameters()[0].device
+    sample = batches(1, torch.Generator(device).manual_seed(0))
+    if not isinstance(sample, Tensor) or not sample.is_floating_point():
+        return False
+    known = model.target_pass(torch.zeros_like(sample))
+    return all(not written_out(x).any() for x in known.inputs.values())
+
+
+def _per_row(config: DecomposeConfig) -> bool:
+    """Whether a loss keeps sources for every row of a fixed batch."""
+    return any(isinstance(loss, PersistentReconConfig) and loss.scope == "per_row" for loss in config.losses.values())
+
+
+@dataclass
+class WarmupTraining:
+    """Faithfulness warm-up: the components alone, before the decomposition proper.
+
+    Attributes:
+        model: The decomposition.
+        rate: AdamW rate.
+        weight_decay: AdamW weight decay.
+    """
+
+    model: Decomposition
+    rate: float
+    weight_decay: float
+    optimiser: torch.optim.Optimizer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.optimiser = torch.optim.AdamW(
+            self.model.component_parameters(), lr=self.rate, weight_decay=self.weight_decay, fused=True
+        )
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimiser of the components."""
+        return {"warmup": self.optimiser}
+
+    def step(self, i: int) -> dict[str, Tensor]:
+        """Return the faithfulness loss."""
+        del i
+        from interp_plugins.methods.spd.losses.minimality import faithfulness
+
+        return {"loss": faithfulness({site.name: self.model.delta(site.name) for site in self.model.sites}).sum()}
+
+    def state(self) -> dict[str, Any]:
+        """Weights."""
+        return {"weights": export_weights(self.model)}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take weights back."""
+        import_weights(self.model, state["weights"])

@@ -1,0 +1,96 @@
+"""Training, resuming, weights in and out."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from interp_plugins.methods.spd import loss_config as losses
+from interp_plugins.methods.spd.building import build_decomposition
+from interp_plugins.methods.spd.run import decompose
+from interp_plugins.methods.spd.training import DecompositionTraining, export_weights, import_weights
+from interp_registry.events import MemorySink, Scalar
+from interp_registry.stores.checkpoint import CheckpointStore
+from interp_registry.training.loop import Tools
+
+
+def _trace(config, problem, tools=None):
+    sink = MemorySink()
+    tools = tools or Tools()
+    tools.events = sink
+    config.log_every = 1
+    trained = decompose(config, problem, 0, tools)
+    values = [(e.step, e.name, e.value) for e in sink.events if isinstance(e, Scalar)]
+    return trained, values
+
+
+def test_the_loss_falls(tiny):
+    config, problem = tiny
+    config.steps = 200
+    _, trace = _trace(config, problem)
+    total = [value for _, name, value in trace if name == "train/loss"]
+    assert sum(total[-20:]) < 0.7 * sum(total[:20])
+
+
+def _persistent(config):
+    config.losses["adversary"] = losses.PersistentReconConfig(coeff=0.5, scope="shared")
+
+
+@pytest.mark.parametrize("change", [lambda _: None, _persistent])
+def test_a_resumed_run_equals_an_uninterrupted_one(tiny, tmp_path, change):
+    config, problem = tiny
+    change(config)
+    whole, trace = _trace(config, problem)
+    config.checkpoint_every = 10
+    store = CheckpointStore(tmp_path)
+    calls = iter(range(100))
+    with pytest.raises(Exception, match="interrupted"):
+        _trace(config, problem, Tools(checkpoints=store, stop=lambda: next(calls) == 22))
+    assert store.latest().step == 23
+    resumed, second = _trace(config, problem, Tools(checkpoints=store))
+    assert second == [entry for entry in trace if entry[0] > 23]
+    for name, value in export_weights(whole.model).items():
+        assert torch.equal(value, export_weights(resumed.model)[name]), name
+
+
+def test_weights_survive_a_round_trip_and_ties_hold(tiny):
+    config, problem = tiny
+    model = build_decomposition(config, problem.target, torch.Generator().manual_seed(0))
+    other = build_decomposition(config, problem.target, torch.Generator().manual_seed(1))
+    import_weights(other, export_weights(model))
+    for name, value in export_weights(model).items():
+        assert torch.equal(value, export_weights(other)[name])
+    assert other.u("linear2").data_ptr() == other.v("linear1").data_ptr()
+
+
+def test_a_loss_with_coefficient_zero_is_reported_and_not_trained_on(tiny):
+    config, problem = tiny
+    config.losses = {"unmasked": losses.UnmaskedReconConfig(coeff=0.0), "faithful": losses.FaithfulnessConfig()}
+    training = DecompositionTraining(
+        build_decomposition(config, problem.target, torch.Generator().manual_seed(0)), config, problem.batches, 0
+    )
+    found = training.step(0)
+    assert found["unmasked"] > 0
+    assert_close(found["loss"], found["faithful"])
+
+
+def test_gradients_of_components_and_importances_are_clipped_apart(tiny):
+    config, problem = tiny
+    config.clip_components = 1e-3
+    model = build_decomposition(config, problem.target, torch.Generator().manual_seed(0))
+    training = DecompositionTraining(model, config, problem.batches, 0)
+    training.step(0)["loss"].backward()
+    before = [p.grad.clone() for p in model.importance.parameters()]
+    norms = training.before_update(0)
+    assert norms["grad_norm/components"] > 1e-3
+    total = torch.stack([p.grad.norm() for p in model.component_parameters()]).norm()
+    assert float(total) == pytest.approx(1e-3, rel=1e-3)
+    for was, parameter in zip(before, model.importance.parameters(), strict=True):
+        assert torch.equal(was, parameter.grad)
+
+
+def test_zero_rows_are_skipped_only_where_that_is_exact(tiny):
+    config, problem = tiny
+    model = build_decomposition(config, problem.target, torch.Generator().manual_seed(0))
+    assert DecompositionTraining(model, config, problem.batches, 0).skips_zero_rows
+    config.losses["adversary"] = losses.PersistentReconConfig(scope="per_row")
+    assert not DecompositionTraining(model, config, problem.batches, 0).skips_zero_rows

@@ -17,7 +17,7 @@ from torch import Tensor
 from interp_plugins.metrics.cka import PLATONIC_EPSILON
 from interp_plugins.metrics.config import CknnaConfig
 from interp_plugins.metrics.layer_bank import LayerBank
-from interp_plugins.metrics.neighbours import permuted_lists, slots
+from interp_plugins.metrics.neighbours import ListIndex, permuted_lists
 from interp_registry.contracts.metric import State
 from interp_registry.errors import DataError
 
@@ -55,25 +55,29 @@ class Cknna:
         indices, values = bank.neighbours(self.topk, include_self=self.biased)
         mutual = torch.stack([_is_mutual(layer) for layer in indices])
         state = {"indices": indices, "values": values, "mutual": mutual}
-        own = [self._products({name: t[i : i + 1] for name, t in state.items()}) for i in range(len(bank))]
-        return {**state, "self": torch.stack(own)}
+        single = [{name: t[i : i + 1] for name, t in state.items()} for i in range(len(bank))]
+        own = [self._products(layer, layer, ListIndex(layer["indices"], mark_slots=True)) for layer in single]
+        return {**state, "self": torch.cat(own)}
 
     def score_pairs(self, x: State, y: State) -> Float64[Tensor, "Lx Ly"]:
         """Scores of all pairs of layers."""
-        rows = [self._products({name: t[i : i + 1] for name, t in x.items()}, y) for i in range(x["indices"].shape[0])]
-        norms = (x["self"][:, None] * y["self"][None, :]).clamp(min=0).sqrt() + self.epsilon
-        products = torch.stack(rows)
-        return torch.where(norms > 0, products / norms, 0.0)
+        return self._scores(x, y, ListIndex(y["indices"], mark_slots=True))
 
     def null_pairs(self, x: State, y: State, permutations: Int64[Tensor, "K n"]) -> Float64[Tensor, "K Lx Ly"]:
-        """Scores of all pairs with the samples of y permuted; lists are re-indexed."""
-        return torch.stack([self.score_pairs(x, _permuted(y, p)) for p in permutations])
+        """Scores of all pairs with the samples of y permuted; lists are re-indexed (those of x, inversely)."""
+        index = ListIndex(y["indices"], mark_slots=True)
+        return torch.stack([self._scores(_permuted(x, p.argsort()), y, index) for p in permutations])
 
-    def _products(self, x: State, y: State | None = None) -> Tensor:
-        """a(x, y) for one layer of x and all layers of y (or the layer itself): float64 ``[Ly]``, or a scalar."""
-        hits = _find_hits(x, x if y is None else y)
-        estimate = hits.trace_estimate() if self.biased else hits.unbiased_estimate()
-        return estimate[0] if y is None else estimate
+    def _scores(self, x: State, y: State, index: ListIndex) -> Tensor:
+        layers = [{name: t[i : i + 1] for name, t in x.items()} for i in range(x["indices"].shape[0])]
+        products = torch.stack([self._products(layer, y, index) for layer in layers])
+        norms = (x["self"][:, None] * y["self"][None, :]).clamp(min=0).sqrt() + self.epsilon
+        return torch.where(norms > 0, products / norms, 0.0)
+
+    def _products(self, x: State, y: State, index: ListIndex) -> Float64[Tensor, " Ly"]:
+        """a(x, y) for one layer of x and all layers of y."""
+        hits = _find_hits(x, y, index)
+        return hits.trace_estimate() if self.biased else hits.unbiased_estimate()
 
 
 @dataclass
@@ -115,9 +119,9 @@ class _Hits:
         return trace - (chain + (rows_x * columns_y).sum(dim=1)) / self.n + total_x * total_y / self.n**2
 
 
-def _find_hits(x: State, y: State) -> _Hits:
+def _find_hits(x: State, y: State, index: ListIndex) -> _Hits:
     """Hits of the one layer in ``x`` with every layer of ``y``."""
-    found = slots(x["indices"], y["indices"])[0]
+    found = index.slots(x["indices"])[0]
     i, s, layer = found.nonzero(as_tuple=True)
     t = found[i, s, layer].long() - 1
     return _Hits(
@@ -141,4 +145,4 @@ def _is_mutual(indices: Tensor) -> Tensor:
 
 def _permuted(state: State, permutation: Int64[Tensor, " n"]) -> State:
     moved = {name: state[name].index_select(1, permutation) for name in ("values", "mutual")}
-    return {**moved, "indices": permuted_lists(state["indices"], permutation).to(torch.int32), "self": state["self"]}
+    return {**moved, "indices": permuted_lists(state["indices"], permutation), "self": state["self"]}

@@ -8,6 +8,9 @@ from interp_registry.contracts.metric import Invariance, MetricInfo, ScoredConfi
 from interp_registry.errors import ConfigError
 
 __all__ = [
+    "CENTRED",
+    "ORTHOGONAL",
+    "SONG",
     "CkaConfig",
     "CknnaConfig",
     "CycleKnnConfig",
@@ -23,10 +26,10 @@ Compat = Literal["platonic"]
 
 _HUH = "Huh, Cheung, Wang, Isola 2024, The Platonic Representation Hypothesis, arXiv 2405.07987"
 _KORNBLITH = "Kornblith, Norouzi, Lee, Hinton 2019, Similarity of Neural Network Representations Revisited, eq. 4"
-_SONG = "Song, Smola, Gretton, Bedo, Borgwardt 2012, Feature Selection via Dependence Maximization, eq. 4"
+SONG = "Song, Smola, Gretton, Bedo, Borgwardt 2012, Feature Selection via Dependence Maximization, eq. 4"
 _RAGHU = "Raghu, Gilmer, Yosinski, Sohl-Dickstein 2017, SVCCA"
-_ORTHOGONAL: frozenset[Invariance] = frozenset({"rotation", "scaling"})
-_CENTRED: frozenset[Invariance] = frozenset({"rotation", "scaling", "translation"})
+ORTHOGONAL: frozenset[Invariance] = frozenset({"rotation", "scaling"})
+CENTRED: frozenset[Invariance] = frozenset({"rotation", "scaling", "translation"})
 
 
 @dataclass
@@ -51,7 +54,7 @@ class MutualKnnConfig(NeighbourConfig):
         summary="mean share of common k nearest neighbours",
         source=_HUH,
         range=(0.0, 1.0),
-        invariances=_ORTHOGONAL,
+        invariances=ORTHOGONAL,
         has_known_null=True,
         self_score=1.0,
         citation="huh2024platonic",
@@ -68,7 +71,7 @@ class CycleKnnConfig(NeighbourConfig):
         source=_HUH,
         range=(0.0, 1.0),
         symmetric=False,
-        invariances=_ORTHOGONAL,
+        invariances=ORTHOGONAL,
         citation="huh2024platonic",
     )
 
@@ -82,7 +85,7 @@ class LcsKnnConfig(NeighbourConfig):
         summary="mean longest common subsequence of neighbour lists, in [0, k]",
         source=_HUH,
         range=(0.0, None),
-        invariances=_ORTHOGONAL,
+        invariances=ORTHOGONAL,
         citation="huh2024platonic",
     )
 
@@ -101,7 +104,7 @@ class EditDistanceKnnConfig(NeighbourConfig):
         summary="one minus the mean edit distance of neighbour lists divided by k",
         source=_HUH,
         range=(0.0, 1.0),
-        invariances=_ORTHOGONAL,
+        invariances=ORTHOGONAL,
         self_score=1.0,
         citation="huh2024platonic",
     )
@@ -116,7 +119,7 @@ class CkaConfig(ScoredConfig):
         summary="cosine of the centred Gram matrices (biased estimator)",
         source=_KORNBLITH,
         range=(0.0, 1.0),
-        invariances=_CENTRED,
+        invariances=CENTRED,
         self_score=1.0,
         citation="kornblith2019similarity",
     )
@@ -141,9 +144,9 @@ class CkaConfig(ScoredConfig):
         return dataclasses.replace(
             self.info,
             range=(0.0, 1.0) if self.biased else (-1.0, 1.0),
-            invariances=frozenset({"rotation", "translation"}) if fixed_width else _CENTRED,
+            invariances=frozenset({"rotation", "translation"}) if fixed_width else CENTRED,
             has_known_null=not self.biased,
-            source=_KORNBLITH if self.biased else f"{_KORNBLITH}, with HSIC of {_SONG}",
+            source=_KORNBLITH if self.biased else f"{_KORNBLITH}, with HSIC of {SONG}",
             summary=self.info.summary if self.biased else "cosine of the U-centred Gram matrices (unbiased estimator)",
         )
 
@@ -165,7 +168,7 @@ class CknnaConfig(NeighbourConfig):
         summary="kernel alignment restricted to pairs that are nearest neighbours in both",
         source=f"{_HUH}, appendix A",
         symmetric=False,
-        invariances=_ORTHOGONAL,
+        invariances=ORTHOGONAL,
         self_score=1.0,
         citation="huh2024platonic",
     )

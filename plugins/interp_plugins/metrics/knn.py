@@ -11,7 +11,7 @@ from torch import Tensor
 
 from interp_plugins.metrics.config import CycleKnnConfig, MutualKnnConfig, NeighbourConfig
 from interp_plugins.metrics.layer_bank import LayerBank
-from interp_plugins.metrics.neighbours import contains, membership_counts, permuted_lists
+from interp_plugins.metrics.neighbours import ListIndex, permuted_lists
 from interp_registry.contracts.metric import MetricInfo, State
 
 __all__ = ["CycleKnn", "MutualKnn", "NeighbourMetric"]
@@ -37,14 +37,18 @@ class NeighbourMetric:
 
     def score_pairs(self, x: State, y: State) -> Float64[Tensor, "Lx Ly"]:
         """Scores of all pairs of layers."""
-        return self.score_lists(x["indices"], y["indices"])
+        return self.score_lists(x["indices"], self.index(y["indices"]))
 
     def null_pairs(self, x: State, y: State, permutations: Int64[Tensor, "K n"]) -> Float64[Tensor, "K Lx Ly"]:
-        """Scores of all pairs with the samples of y permuted; only lists are re-indexed."""
-        lists = y["indices"]
-        return torch.stack([self.score_lists(x["indices"], permuted_lists(lists, p)) for p in permutations])
+        """Scores of all pairs with the samples of y permuted; only lists are re-indexed (those of x, inversely)."""
+        index, lists = self.index(y["indices"]), x["indices"]
+        return torch.stack([self.score_lists(permuted_lists(lists, p.argsort()), index) for p in permutations])
 
-    def score_lists(self, x: Int[Tensor, "Lx n k"], y: Int[Tensor, "Ly n k"]) -> Float64[Tensor, "Lx Ly"]:
+    def index(self, lists: Int[Tensor, "Ly n k"]) -> ListIndex:
+        """The lists of y, made ready for `score_lists`."""
+        return ListIndex(lists)
+
+    def score_lists(self, x: Int[Tensor, "Lx n k"], y: ListIndex) -> Float64[Tensor, "Lx Ly"]:
         """Scores of all pairs from ordered neighbour lists."""
         raise NotImplementedError
 
@@ -58,10 +62,10 @@ class MutualKnn(NeighbourMetric):
     def __init__(self, config: MutualKnnConfig) -> None:
         super().__init__(config)
 
-    def score_lists(self, x: Int[Tensor, "Lx n k"], y: Int[Tensor, "Ly n k"]) -> Float64[Tensor, "Lx Ly"]:
+    def score_lists(self, x: Int[Tensor, "Lx n k"], y: ListIndex) -> Float64[Tensor, "Lx Ly"]:
         """Scores of all pairs from neighbour lists."""
         n, k = x.shape[1:]
-        return membership_counts(x, y).sum(dim=1, dtype=torch.int64).double() / (n * k)
+        return y.counts(x).sum(dim=1, dtype=torch.int64).double() / (n * k)
 
 
 class CycleKnn(NeighbourMetric):
@@ -74,7 +78,15 @@ class CycleKnn(NeighbourMetric):
     def __init__(self, config: CycleKnnConfig) -> None:
         super().__init__(config)
 
-    def score_lists(self, x: Int[Tensor, "Lx n k"], y: Int[Tensor, "Ly n k"]) -> Float64[Tensor, "Lx Ly"]:
-        """Scores of all pairs from neighbour lists."""
-        returns = contains(x, y) > 0
-        return returns.sum(dim=1, dtype=torch.int64).T.double() / x.shape[1]
+    def score_pairs(self, x: State, y: State) -> Float64[Tensor, "Lx Ly"]:
+        """Scores of all pairs of layers."""
+        return self.score_lists(y["indices"], self.index(x["indices"])).T
+
+    def null_pairs(self, x: State, y: State, permutations: Int64[Tensor, "K n"]) -> Float64[Tensor, "K Lx Ly"]:
+        """Scores of all pairs with the samples of y permuted; only lists are re-indexed."""
+        index, lists = self.index(x["indices"]), y["indices"]
+        return torch.stack([self.score_lists(permuted_lists(lists, p), index).T for p in permutations])
+
+    def score_lists(self, x: Int[Tensor, "Lx n k"], y: ListIndex) -> Float64[Tensor, "Lx Ly"]:
+        """Share of samples with a neighbour in the lists whose own neighbours, in the index, include them."""
+        return (y.returns(x) > 0).sum(dim=1, dtype=torch.int64).double() / x.shape[1]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from interp_plugins.metrics.gram import centre_columns, full_precision, gram, require_precise
 
-__all__ = ["contains", "membership_counts", "nearest", "neighbour_table", "permuted_lists", "slots"]
+__all__ = ["ListIndex", "nearest", "neighbour_table", "permuted_lists"]
 
 _ONE_GRAM = 4096
 _BLOCK_ENTRIES = 1 << 25
@@ -76,43 +76,51 @@ def nearest(
 
 def permuted_lists(lists: Int[Tensor, "l n k"], permutation: Int64[Tensor, " n"]) -> Int64[Tensor, "l n k"]:
     """Neighbour lists of the layers whose row i is now the old row ``permutation[i]``."""
-    inverse = torch.empty_like(permutation)
-    inverse[permutation] = torch.arange(permutation.shape[0], device=permutation.device)
-    return inverse[lists.index_select(1, permutation).long()]
+    inverse = permutation.argsort()
+    return torch.take(inverse, lists.index_select(1, permutation).long())
 
 
-def membership_counts(x: Int[Tensor, "Lx n k"], y: Int[Tensor, "Ly n k"]) -> Int[Tensor, "Lx n Ly"]:
-    """How many neighbours of sample i in a layer of x are neighbours of i in a layer of y, in [0, k].
+class ListIndex:
+    """The neighbour lists of one model, arranged so that other lists are compared with all its layers at once.
 
-    Tables of n x n words hold one byte per layer of y, so one look-up answers for eight layers.
+    Tables of n x n words hold one byte per layer, so one look-up answers for eight layers. Where a table is too large (n above
+    4,096) or a position does not fit in a byte (k above 254), lists are compared directly, in memory that grows with n k.
+
+    Args:
+        lists: Ordered neighbour lists of every layer.
+        mark_slots: Whether `slots` will be asked for; otherwise `counts` and `returns` will.
     """
-    if not _fits_words(x):
-        return torch.stack([(_compared(x, layer) > 0).sum(-1, dtype=torch.int32) for layer in y], dim=-1)
-    edges = _flat_edges(x)
-    counts = [torch.take(words, edges).sum(dim=-1) for words in _words(y, mark_slot=False)]
-    return _bytes(counts, y.shape[0])
 
+    def __init__(self, lists: Int[Tensor, "l n k"], mark_slots: bool = False) -> None:
+        self.lists = lists
+        self.n_layers, n, k = lists.shape
+        fits = n <= _ONE_GRAM and k <= _LARGEST_IN_BYTE
+        self._words = list(_word_tables(lists, mark_slots)) if fits else None
 
-def contains(x: Int[Tensor, "Lx n k"], y: Int[Tensor, "Ly n k"]) -> Int[Tensor, "Ly n Lx"]:
-    """How many neighbours j of sample i in a layer of y have i among their own neighbours in a layer of x."""
-    if not _fits_words(x):
-        return torch.stack([_returned(layer, y) for layer in x], dim=-1)
-    edges = _flat_edges(y, transposed=True)
-    counts = [torch.take(words, edges).sum(dim=-1) for words in _words(x, mark_slot=False)]
-    return _bytes(counts, x.shape[0])
+    def counts(self, other: Int[Tensor, "o n k"]) -> Int[Tensor, "o n l"]:
+        """How many neighbours of sample i in a layer of ``other`` are its neighbours here, in [0, k]."""
+        if self._words is None:
+            return torch.stack([(_compared(other, y) > 0).sum(-1, dtype=torch.int32) for y in self.lists], dim=-1)
+        edges = _flat_edges(other)
+        return self._bytes([torch.take(words, edges).sum(dim=-1) for words in self._words])
 
+    def returns(self, other: Int[Tensor, "o n k"]) -> Int[Tensor, "o n l"]:
+        """How many neighbours of sample i in a layer of ``other`` have i among their neighbours here, in [0, k]."""
+        if self._words is None:
+            return torch.stack([_returned(x, other) for x in self.lists], dim=-1)
+        edges = _flat_edges(other, transposed=True)
+        return self._bytes([torch.take(words, edges).sum(dim=-1) for words in self._words])
 
-def slots(x: Int[Tensor, "Lx n k"], y: Int[Tensor, "Ly n k"]) -> Int[Tensor, "Lx n k Ly"]:
-    """For every neighbour in x, 1 + its position in the list that y has for the same sample, or 0."""
-    if not _fits_words(x):
-        return torch.stack([_compared(x, layer) for layer in y], dim=-1)
-    edges = _flat_edges(x)
-    return _bytes([torch.take(words, edges) for words in _words(y, mark_slot=True)], y.shape[0])
+    def slots(self, other: Int[Tensor, "o n k"]) -> Int[Tensor, "o n k l"]:
+        """For every neighbour in ``other``, 1 + its position in the list of the same sample here, or 0."""
+        if self._words is None:
+            return torch.stack([_compared(other, y) for y in self.lists], dim=-1)
+        edges = _flat_edges(other)
+        return self._bytes([torch.take(words, edges) for words in self._words])
 
-
-def _fits_words(lists: Tensor) -> bool:
-    """Whether an n x n table is affordable and a position fits in a byte; else lists are compared directly."""
-    return lists.shape[1] <= _ONE_GRAM and lists.shape[2] <= _LARGEST_IN_BYTE
+    def _bytes(self, words: list[Tensor]) -> Tensor:
+        """Split words into bytes along a new last axis, one per layer."""
+        return torch.cat([w.unsqueeze(-1).view(torch.uint8) for w in words], dim=-1)[..., : self.n_layers]
 
 
 def _row_blocks(n: int) -> Iterator[slice]:
@@ -143,7 +151,7 @@ def _flat_edges(lists: Tensor, transposed: bool = False) -> Tensor:
     return lists.long() * n + rows if transposed else lists.long() + rows * n
 
 
-def _words(lists: Tensor, mark_slot: bool) -> Iterator[Tensor]:
+def _word_tables(lists: Tensor, mark_slot: bool) -> Iterator[Tensor]:
     """Tables of n x n words; byte b of a word is 1 (or 1 + slot) if the edge is in layer b of the group."""
     n, k = lists.shape[1:]
     edges = _flat_edges(lists).flatten(1)
@@ -155,13 +163,8 @@ def _words(lists: Tensor, mark_slot: bool) -> Iterator[Tensor]:
         yield words
 
 
-def _bytes(words: list[Tensor], n_layers: int) -> Tensor:
-    """Split words into bytes along a new last axis and keep the first ``n_layers``."""
-    return torch.cat([w.unsqueeze(-1).view(torch.uint8) for w in words], dim=-1)[..., :n_layers]
-
-
 def _compared(x: Tensor, y: Tensor) -> Tensor:
-    """`slots` against one layer, by comparing lists directly; memory grows with n k, not n^2."""
+    """`ListIndex.slots` against one layer, by comparing lists directly; memory grows with n k, not n^2."""
     dtype = torch.uint8 if y.shape[1] <= _LARGEST_IN_BYTE else torch.int32
     out = torch.zeros(x.shape, dtype=dtype, device=x.device)
     for slot in range(y.shape[1]):
@@ -170,7 +173,7 @@ def _compared(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _returned(x: Tensor, y: Tensor) -> Tensor:
-    """`contains` for one layer of x, by looking up the lists of the neighbours."""
+    """`ListIndex.returns` of one layer of x, by looking up the lists of the neighbours."""
     sample = torch.arange(x.shape[0], device=x.device).to(x.dtype)[:, None]
     found = [(x[layer[:, slot].long()] == sample).any(dim=-1) for layer in y for slot in range(y.shape[2])]
     return torch.stack(found).view(y.shape[0], y.shape[2], -1).sum(dim=1, dtype=torch.int32)

@@ -18,9 +18,9 @@ from interp_plugins.metrics.gram import full_precision, pack
 from interp_plugins.metrics.layer_bank import LayerBank
 from interp_registry.contracts.metric import MetricInfo, State
 
-__all__ = ["RelationalMetric", "pack_relations", "triangle"]
+__all__ = ["RelationalMetric", "inner_products", "pack_relations", "permuted_inner_products", "triangle"]
 
-_BLOCK = 1 << 15
+_BLOCK = 1 << 14
 _TABLE_ENTRIES = 1 << 27
 
 
@@ -47,18 +47,15 @@ class RelationalMetric(ABC):
 
     def score_pairs(self, x: State, y: State) -> Float64[Tensor, "Lx Ly"]:
         """Scores of all pairs of layers."""
-        products = 2 * _products(x["upper"], y["upper"]) + x["diagonal"].double() @ y["diagonal"].double().T
-        return self._ratio(products, x, y)
+        return self.finish(self._ratio(inner_products(x, y), x, y))
 
     def null_pairs(self, x: State, y: State, permutations: Int64[Tensor, "K n"]) -> Float64[Tensor, "K Lx Ly"]:
         """Scores of all pairs with the samples of y permuted; norms do not change."""
-        if x["upper"].shape[0] < y["upper"].shape[0]:
-            return self.null_pairs(y, x, permutations.argsort(dim=1)).transpose(1, 2)
-        n = x["diagonal"].shape[1]
-        at_once = max(1, _TABLE_ENTRIES // (n * n))
-        parts = zip(y["upper"].split(at_once), y["diagonal"].split(at_once), strict=True)
-        products = [_permuted_products(x, upper, diagonal, permutations) for upper, diagonal in parts]
-        return self._ratio(torch.cat(products, dim=2), x, y)
+        return self.finish(self._ratio(permuted_inner_products(x, y, permutations), x, y))
+
+    def finish(self, cosines: Tensor) -> Tensor:
+        """From cosines to scores."""
+        return cosines
 
     def _ratio(self, products: Tensor, x: State, y: State) -> Tensor:
         unit = self.unit(x["diagonal"].shape[1])
@@ -87,12 +84,23 @@ def pack_relations(relations: Iterable[Float[Tensor, "n n"]]) -> State:
     return {"upper": upper, "diagonal": diagonal, "squares": squares}
 
 
-def _products(x: Float[Tensor, "Lx p"], y: Float[Tensor, "Ly p"]) -> Float64[Tensor, "Lx Ly"]:
-    total = torch.zeros(x.shape[0], y.shape[0], dtype=torch.float64, device=x.device)
+def inner_products(x: State, y: State) -> Float64[Tensor, "Lx Ly"]:
+    """<R_x, R_y> of all pairs of packed symmetric matrices; partial sums are added in float64."""
+    total = x["diagonal"].double() @ y["diagonal"].double().T
     with full_precision():
-        for a, b in zip(x.split(_BLOCK, dim=1), y.split(_BLOCK, dim=1), strict=True):
-            total += a @ b.T
+        for a, b in zip(x["upper"].split(_BLOCK, dim=1), y["upper"].split(_BLOCK, dim=1), strict=True):
+            total += 2 * (a @ b.T)
     return total
+
+
+def permuted_inner_products(x: State, y: State, permutations: Int64[Tensor, "K n"]) -> Float64[Tensor, "K Lx Ly"]:
+    """<R_x, P R_y P'> of all pairs for every permutation of y; the smaller side is the one that is re-indexed."""
+    if x["upper"].shape[0] < y["upper"].shape[0]:
+        return permuted_inner_products(y, x, permutations.argsort(dim=1)).transpose(1, 2)
+    n = x["diagonal"].shape[1]
+    at_once = max(1, _TABLE_ENTRIES // (n * n))
+    parts = zip(y["upper"].split(at_once), y["diagonal"].split(at_once), strict=True)
+    return torch.cat([_permuted_products(x, upper, diagonal, permutations) for upper, diagonal in parts], dim=2)
 
 
 def _permuted_products(
@@ -101,14 +109,20 @@ def _permuted_products(
     """Inner products of all pairs for every permutation of y; layers of y lie side by side so that one look-up serves all."""
     n = permutations.shape[1]
     rows, columns = torch.triu_indices(n, n, 1, device=upper.device)
-    table = upper.new_empty(n * n, upper.shape[0])
-    table[rows * n + columns] = upper.T
-    table[columns * n + rows] = upper.T
+    table = _side_by_side(upper, n)
     out = []
     for p in permutations:
         total = x["diagonal"].double() @ diagonal[:, p].double().T
         with full_precision():
             for a, i, j in zip(x["upper"].split(_BLOCK, dim=1), rows.split(_BLOCK), columns.split(_BLOCK), strict=True):
-                total += 2 * (a @ table.index_select(0, p[i] * n + p[j]))
+                total += 2 * (a @ table.index_select(0, torch.take(p, i) * n + torch.take(p, j)))
         out.append(total)
     return torch.stack(out)
+
+
+def _side_by_side(upper: Float[Tensor, "Ly p"], n: int) -> Float[Tensor, "q Ly"]:
+    """Symmetric matrices from their triangles, entry (i, j) of all layers in row i * n + j (the diagonal stays 0)."""
+    whole = upper.new_zeros(upper.shape[0], n * n)
+    whole[:, triangle(n, upper.device)] = upper
+    square = whole.view(-1, n, n)
+    return (square + square.transpose(1, 2)).view(upper.shape[0], -1).T.contiguous()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from interp_plugins.metrics.config import EditDistanceKnnConfig, LcsKnnConfig
 from interp_plugins.metrics.knn import NeighbourMetric
-from interp_plugins.metrics.neighbours import slots
+from interp_plugins.metrics.neighbours import ListIndex
 
 __all__ = ["EditDistanceKnn", "LcsKnn", "edit_distance", "longest_common_subsequence"]
 
@@ -31,7 +31,11 @@ class LcsKnn(NeighbourMetric):
     def __init__(self, config: LcsKnnConfig) -> None:
         super().__init__(config)
 
-    def score_lists(self, x: Int[Tensor, "Lx n k"], y: Int[Tensor, "Ly n k"]) -> Float64[Tensor, "Lx Ly"]:
+    def index(self, lists: Int[Tensor, "Ly n k"]) -> ListIndex:
+        """The lists of y with positions."""
+        return ListIndex(lists, mark_slots=True)
+
+    def score_lists(self, x: Int[Tensor, "Lx n k"], y: ListIndex) -> Float64[Tensor, "Lx Ly"]:
         """Scores of all pairs from ordered neighbour lists."""
         return _mean_over_samples(longest_common_subsequence, x, y)
 
@@ -45,7 +49,11 @@ class EditDistanceKnn(NeighbourMetric):
     def __init__(self, config: EditDistanceKnnConfig) -> None:
         super().__init__(config)
 
-    def score_lists(self, x: Int[Tensor, "Lx n k"], y: Int[Tensor, "Ly n k"]) -> Float64[Tensor, "Lx Ly"]:
+    def index(self, lists: Int[Tensor, "Ly n k"]) -> ListIndex:
+        """The lists of y with positions."""
+        return ListIndex(lists, mark_slots=True)
+
+    def score_lists(self, x: Int[Tensor, "Lx n k"], y: ListIndex) -> Float64[Tensor, "Lx Ly"]:
         """Scores of all pairs from ordered neighbour lists."""
         return 1 - _mean_over_samples(edit_distance, x, y) / x.shape[2]
 
@@ -125,12 +133,12 @@ def _edit_by_rows(positions: Tensor) -> Tensor:
     return row[:, -1].long()
 
 
-def _mean_over_samples(measure: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Float64[Tensor, "Lx Ly"]:
+def _mean_over_samples(measure: Callable[[Tensor], Tensor], x: Tensor, y: ListIndex) -> Float64[Tensor, "Lx Ly"]:
     """Mean of a measure of list pairs over the samples, for all pairs of layers."""
     n, k = x.shape[1:]
-    layers_at_once = max(1, _LISTS_AT_ONCE // (n * k * y.shape[0]))
+    layers_at_once = max(1, _LISTS_AT_ONCE // (n * k * y.n_layers))
     rows = []
     for some in x.split(layers_at_once):
-        pairs = slots(some, y).permute(0, 1, 3, 2)
+        pairs = y.slots(some).permute(0, 1, 3, 2)
         rows.append(measure(pairs.reshape(-1, k)).view(pairs.shape[:3]).sum(dim=1))
     return torch.cat(rows).double() / n

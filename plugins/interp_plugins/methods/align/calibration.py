@@ -22,7 +22,7 @@ from interp_registry.errors import UsageError
 __all__ = ["Statistic", "benjamini_hochberg", "calibrate", "null_scores", "parse_statistic", "permutations"]
 
 Statistic = str | tuple[int, int]
-_PERMUTATIONS_AT_ONCE = 8
+_PERMUTATIONS_AT_ONCE = 40
 
 
 def permutations(n: int, n_permutations: int, seed: int) -> Int64[Tensor, "K n"]:

@@ -77,6 +77,32 @@ def _driver_advice() -> str:
     return f"nvidia-smi says: {line or done.stderr.strip()}; install a torch build for that driver"
 
 
+def _hardware() -> Iterator[Finding]:
+    """Each device with its memory and what is used on it unless the user says otherwise."""
+    from interp_cli.console import size
+    from interp_registry.hardware import probe
+
+    devices = probe()
+    for device in devices:
+        memory = f"{size(device.memory)} memory, {size(device.free)} free" if device.memory else "memory unknown"
+        yield Finding(
+            device.name, "ok", f"{device.model}: {memory}; weights in {device.dtype}, attention {device.attention}"
+        )
+    yield Finding("methods", "ok", "; ".join(_choices_of_methods(devices[0].dtype)) + f"; on {devices[0].name}")
+
+
+def _choices_of_methods(dtype: str) -> Iterator[str]:
+    """What each method computes in on the best device: the device's type where its configuration leaves that open."""
+    from interp_registry.config_io import fields_of
+    from interp_registry.discovery import discover
+
+    for name, method in sorted(discover().methods.items()):
+        fields = [fields_of(stage.config_type) for stage in method.stages]
+        given = [schemas["dtype"].default for schemas in fields if "dtype" in schemas]
+        chosen = sorted({dtype if value == "auto" else str(value) for value in given})
+        yield f"{name} {' or '.join(chosen) or 'float32'}"
+
+
 def _packages() -> Iterator[Finding]:
     from packaging.requirements import Requirement
 
@@ -190,6 +216,7 @@ def _plugins() -> Iterator[Finding]:
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _python,
     _torch,
+    _hardware,
     _packages,
     _pairs,
     _folders,

@@ -150,6 +150,7 @@ def request_from(
         launcher=launcher, tasks=tasks, parent=parent, name=options.job_suffix, n_agents=options.n_agents,
         gpus=0 if options.cpu else options.gpus, resources=Resources(0, options.cpus_per_task, options.mem, minutes),
         max_gpus=options.max_gpus, force=options.force, snapshot=options.snapshot, pass_env=tuple(options.pass_env), details=details,
+        environment={"INTERP_HOME": str(parent.parent)} if options.out else {},
     )  # fmt: skip
 
 

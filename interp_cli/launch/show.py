@@ -24,14 +24,14 @@ def show_plan(script: str, tasks: Sequence[Task], notes: Sequence[str], *, as_js
         console.print_json({"script": script, "n_tasks": len(tasks), "tasks": rows, "notes": list(notes)})
         return
     printer = console.out()
-    printer.print(script, markup=False, end="")
+    printer.print(script, markup=False, soft_wrap=True, end="")
     printer.print()
     for task in tasks[:_SHOWN_TASKS]:
-        printer.print(f"# task {task.i}: interp {' '.join(task.argv)}", markup=False)
+        printer.print(f"# task {task.i}: interp {' '.join(task.argv)}", markup=False, soft_wrap=True)
     if len(tasks) > _SHOWN_TASKS:
         printer.print(f"# ... {len(tasks) - _SHOWN_TASKS} more")
     for note in notes:
-        printer.print(f"# {note}", markup=False)
+        printer.print(f"# {note}", markup=False, soft_wrap=True)
     printer.print(f"# {len(tasks)} tasks; nothing was started")
 
 
@@ -51,9 +51,9 @@ def show_submitted(submitted: Submitted, *, as_json: bool) -> None:
         + (f", job {', '.join(jobs)}" if jobs else "")
     )
     for note in submitted.notes:
-        printer.print(f"  {note}", markup=False)
+        printer.print(f"  {note}", markup=False, soft_wrap=True)
     if not jobs:
-        printer.print(f"  nothing was started; the commands are in {folder.script}", markup=False)
+        printer.print(f"  nothing was started; the commands are in {folder.script}", markup=False, soft_wrap=True)
     printer.print(f"  interp launch status {folder.id}")
     console.print_paths([folder.path])
 

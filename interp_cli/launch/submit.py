@@ -56,6 +56,7 @@ class LaunchRequest:
         pass_env: Names of further variables that tasks get.
         details: Further entries of ``launch.json``, e.g. the sweep.
         program: Command that the tasks' arguments are given to.
+        environment: Further variables that tasks get; written to the folder.
         deferred: Whether the tasks are started later, one by one, by an owner.
     """
 
@@ -72,6 +73,7 @@ class LaunchRequest:
     pass_env: Sequence[str] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     program: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
     deferred: bool = False
 
 
@@ -143,7 +145,7 @@ def submit(request: LaunchRequest) -> Submitted:
         launch = _with(launch, n_agents=agents)
         folder = LaunchFolder.create(request.parent, launch.id, _description(request, launch, launcher), request.tasks)
         try:
-            launch = _with(launch, environment=_freeze_code(request, folder))
+            launch = _with(launch, environment={**_freeze_code(request, folder), **request.environment})
             folder.script.write_text(launcher.script(launch, range(max(1, launch.n_tasks))), encoding="utf-8")
             jobs = (
                 ()
@@ -178,7 +180,7 @@ def open_launcher(description: Mapping[str, Any], folder: LaunchFolder) -> tuple
     launch = Launch(
         id=folder.id, folder=folder.path, name=data["name"], n_tasks=len(folder.tasks()), n_agents=data["n_agents"],
         resources=Resources(**data["resources"]), task_command=tuple(data["task_command"]),
-        agent_command=tuple(data["agent_command"]), environment=description.get("code", {}).get("environment", {}),
+        agent_command=tuple(data["agent_command"]), environment=description.get("task_environment", {}),
     )  # fmt: skip
     return config.build(), launch
 
@@ -239,7 +241,9 @@ def _freeze_code(request: LaunchRequest, folder: LaunchFolder) -> dict[str, str]
     """Take the snapshot, or record versions; returns the variables by which tasks find the code."""
     root = repository_of(Path.cwd()) if request.snapshot else None
     if root is None:
-        folder.update(code={"git": None, "distributions": installed_versions(), "environment": {}})
+        folder.update(
+            code={"git": None, "distributions": installed_versions()}, task_environment=dict(request.environment)
+        )
         return {}
     target = folder.path / "snapshot"
     shot = take_snapshot(
@@ -247,7 +251,7 @@ def _freeze_code(request: LaunchRequest, folder: LaunchFolder) -> dict[str, str]
     )
     before = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     environment = {"PYTHONPATH": os.pathsep.join([*mapped_path(root, target), *before])}
-    folder.update(code={"git": _told(shot), "environment": environment})
+    folder.update(code={"git": _told(shot)}, task_environment={**environment, **request.environment})
     return environment
 
 

@@ -105,7 +105,7 @@ def show_results(folder: LaunchFolder, form: str, wanted: Sequence[str], target:
         _print_table(results_table(rows, metrics if wanted else metrics[:_SHOWN_METRICS]), len(metrics))
         return
     if target is None:
-        console.out().print(text, markup=False, end="")
+        console.out().print(text, markup=False, soft_wrap=True, end="")
     else:
         target.write_text(text, encoding="utf-8")
         console.print_paths([target])

@@ -4,6 +4,7 @@ import torch
 
 from interp_plugins.models.config import Dtype, Quantize
 from interp_registry.errors import UsageError
+from interp_registry.hardware import best_dtype
 
 __all__ = ["choose_device", "choose_dtype", "quantization_config"]
 
@@ -34,9 +35,7 @@ def choose_dtype(name: Dtype, device: torch.device) -> torch.dtype:
     """The type of the weights: fp32 on CPU and MPS; on a GPU bf16 where the hardware computes in it, else fp16."""
     if name != "auto":
         return _NAMED[name]
-    if device.type != "cuda":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return best_dtype(device)
 
 
 def quantization_config(quantize: Quantize, device: torch.device) -> object:

@@ -83,3 +83,11 @@ def test_the_command_prints_json_and_exits_with_1_on_an_error(only, monkeypatch,
     assert json.loads(capsys.readouterr().out)["findings"][0]["topic"] == "python"
     monkeypatch.setattr(sys, "version_info", (3, 13, 0))
     assert run(["doctor"]) == 1
+
+
+def test_devices_are_shown_with_what_is_used_on_them_and_by_each_method(only):
+    only("hardware")
+    *devices, methods = diagnosis.examine()
+    assert devices[-1].topic == "cpu"
+    assert "weights in float32, attention sdpa" in devices[-1].text
+    assert "extract float32" in methods.text

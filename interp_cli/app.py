@@ -16,7 +16,6 @@ from interp_registry.errors import UnknownNameError
 __all__ = ["COMMANDS", "BuiltinCommand", "build_app", "command_problems"]
 
 COMMANDS = {
-    "demo": "extract and align the embedded models and show what comes out",
     "launch": "run any command on SLURM, other hosts, or this one",
     "sweep": "run a command for every point of a sweep",
     "report": "write one HTML page about one or several runs",

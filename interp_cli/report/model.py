@@ -114,6 +114,8 @@ def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 def read_report(run: Run) -> RunReport:
     """The report of a run, finished or not.
 
+    A result may carry a ``title`` and ``lead`` sentences for its report in ``data``.
+
     Raises:
         CorruptError: If one of its files cannot be read.
     """
@@ -125,12 +127,15 @@ def read_report(run: Run) -> RunReport:
         **(read_record(environment) if environment.exists() else {}),
     }
     provenance.pop("argv", None)
+    result = _result(run.result or {}, run.path)
+    title, lead = result.data.get("title"), result.data.get("lead")
     return RunReport(
-        title=f"interp {run.command}",
+        title=title if isinstance(title, str) else f"interp {run.command}",
         config=run.config,
         environment=provenance,
-        result=_result(run.result or {}, run.path),
+        result=result,
         events=list(read_events(run.events)),
+        lead=tuple(map(str, lead)) if isinstance(lead, list) else (),
         folder=run.path,
     )
 

@@ -23,8 +23,9 @@ __all__ = ["figure_renderable", "has_colour", "print_result", "sparkline", "tabl
 _BARS = "▁▂▃▄▅▆▇█"
 _GROUP_MARKS = "●○▲△■□◆◇"
 _PIPE_WIDTH = 160
+_SHOWN_FIGURES = 4
 _MAX_EDGES = 20
-_MAX_SHOWN_ROWS = 60
+_MAX_SHOWN_ROWS = 24
 
 
 def has_colour(console: Console) -> bool:
@@ -38,17 +39,24 @@ def has_colour(console: Console) -> bool:
 
 
 def print_result(console: Console, result: Result) -> None:
-    """Print the numbers, tables and figures of a result; wider than 80 characters where no terminal sets the width."""
+    """Print the tables, the first figures and the numbers of a result, and its lead sentences.
+
+    Lines are longer than 80 characters where no terminal sets the width.
+    """
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(file=console.file, width=_PIPE_WIDTH, highlight=False)
-    for figure in (*result.tables, *result.figures):
+    for figure in (*result.tables, *result.figures[:_SHOWN_FIGURES]):
         console.print(figure_renderable(figure, console), soft_wrap=not console.is_terminal)
         console.print()
-    if result.scalars:
-        width = max(map(len, result.scalars))
-        for name, value in result.scalars.items():
-            shown = visible(value) if isinstance(value, str) else number_text(value, 5)
-            console.print(Text(f"{visible(name):<{width}}  ") + Text(shown, style="bold"))
+    if len(result.figures) > _SHOWN_FIGURES:
+        console.print(Text(f"and {len(result.figures) - _SHOWN_FIGURES} more figures in the report\n", style="dim"))
+    lead = result.data.get("lead")
+    for sentence in lead if isinstance(lead, list) else ():
+        console.print(Text(f"{visible(str(sentence))}\n"))
+    width = max(map(len, result.scalars), default=0)
+    for name, value in result.scalars.items():
+        shown = visible(value) if isinstance(value, str) else number_text(value, 5)
+        console.print(Text(f"{visible(name):<{width}}  ") + Text(shown, style="bold"))
 
 
 def figure_renderable(figure: Figure, console: Console) -> RenderableType:

@@ -99,6 +99,6 @@ def _local_problem(name: str, err: BaseException, causes: list[BaseException]) -
     first_line = next(iter(str(err).strip().splitlines()), type(err).__name__)
     if any(isinstance(cause, OSError) and cause.errno == errno.ENOSPC for cause in causes):
         return ResourceError(f"the disk is full: {name} cannot be stored", "free some space, or set HF_HOME elsewhere")
-    if "out of memory" in str(err).lower():
+    if any("out of memory" in str(cause).lower() for cause in causes):
         return ResourceError(f"{name} does not fit in memory", "try --quantize 4bit or --device-map auto")
     return UsageError(f"{name} cannot be loaded: {first_line}")

@@ -152,14 +152,12 @@ def load_tokenizer(name: str, config: HuggingFaceModelConfig) -> PreTrainedToken
     Raises:
         UsageError: There is none.
     """
-    try:
-        return AutoTokenizer.from_pretrained(
-            name, revision=config.revision if name == config.name else None, trust_remote_code=config.trust_remote_code
-        )
-    except (OSError, ValueError, KeyError, TypeError) as err:
-        if Path(name).is_dir():
-            raise UsageError(f"{name} has no tokenizer", "name one with --tokenizer") from err
-        raise
+    folder = Path(name)
+    # without any file transformers makes an empty tokenizer, which would turn every text into nothing
+    if folder.is_dir() and not any(any(folder.glob(pattern)) for pattern in ("tokenizer*", "vocab*", "*.model")):
+        raise UsageError(f"{name} has no tokenizer", "name one with --tokenizer")
+    revision = config.revision if name == config.name else None
+    return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=config.trust_remote_code)
 
 
 def compile_blocks(network: nn.Module) -> None:

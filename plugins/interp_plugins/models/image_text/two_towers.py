@@ -108,8 +108,8 @@ class ImageTextModel:
     def embed_patches(self, images: Sequence[Image]) -> PatchNodes:
         """Patches through the last norm and the projection that the pooled image goes through, of unit length.
 
-        CLIP: post-layernorm and visual projection, as for the class token. SigLIP: what its pooling head would give if it attended
-        to that patch alone.
+        CLIP: post-layernorm and visual projection, as for the class token. SigLIP: what its pooling head would give
+            if it attended to that patch alone.
         """
         embeddings = self._in_batches(images, lambda part: self._project_patches(self.image_inputs(part)))
         side = round(math.sqrt(embeddings.shape[1]))

@@ -21,8 +21,9 @@ WordGroup = tuple[str, tuple[int, ...]]
 def group_tokens(tokenizer: Any, texts: Sequence[str], token_ids: Int[Tensor, "b t"]) -> list[list[WordGroup]]:
     """For each text its words, each with the positions of its tokens; special tokens and padding belong to no word.
 
-    A token belongs to the run of characters without white space that it begins in; a word cut off by the context length keeps the
-    tokens that are left. Punctuation at the ends of a word is not shown in its name; a word of nothing else is left out.
+    A token belongs to the run of characters without white space that it begins in; a word cut off by the context
+    length keeps the tokens that are left. Punctuation at the ends of a word is not shown in its name; a word of
+    nothing else is left out.
 
     Raises:
         DataError: A text has no word.

@@ -38,7 +38,7 @@ def test_without_buckets_rows_keep_their_order() -> None:
 def test_padding_of_mixed_lengths_stays_below_a_fifth() -> None:
     import random
 
-    source = random.Random(0)  # noqa: S311
+    source = random.Random(0)
     lengths = [min(90, max(2, round(source.lognormvariate(3, 0.7)))) for _ in range(512)]
     assert padding_ratio(lengths, batches_of(lengths, BatchPlan(2048))) < 1.2
 

@@ -1,0 +1,79 @@
+"""Hub data sets, on a local stand-in for the stream (default tier)."""
+
+import datasets
+import pytest
+from PIL import Image
+
+from interp_plugins.datasets.config import HubDatasetConfig
+from interp_plugins.datasets.hub import HubStream, load
+from interp_registry.errors import DataError, UnknownNameError, UsageError
+
+
+def rows(n=30):
+    return [{"text": [f"caption {i}", f"page {i}"], "image": Image.new("RGB", (4, 4), (i, 0, 0))} for i in range(n)]
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    features = datasets.Features({"image": datasets.Image(), "text": datasets.List(datasets.Value("string"))})
+    asked = {}
+
+    def load_dataset(name, subset, *, revision, split, streaming):
+        asked.update(name=name, revision=revision, split=split, streaming=streaming)
+        return datasets.Dataset.from_list(rows(), features=features).to_iterable_dataset()
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    return asked
+
+
+def stream(**fields) -> HubStream:
+    return load(HubDatasetConfig(name="some/set", **({"text": "text"} | fields)))
+
+
+def test_only_what_is_used_is_fetched_and_decoded_when_asked_for(hub) -> None:
+    taken = stream().select(5)
+    assert hub["streaming"] is True
+    assert len(taken) == 5
+    assert taken.text(3, 1) == "page 3"
+    assert taken.image(2).getpixel((0, 0))[0] == 2
+    assert taken[1].captions == ("caption 1", "page 1")
+
+
+def test_columns_are_found_by_their_type(hub) -> None:
+    assert stream().modalities == {"language", "vision"}
+    assert stream(text=None).modalities == {"vision"}
+    with pytest.raises(UnknownNameError, match="did you mean text"):
+        stream(text="texts")
+
+
+def test_the_fingerprint_is_that_of_the_rows_taken(hub) -> None:
+    prints = {stream().select(5).fingerprint, stream().select(6).fingerprint, stream().select(5, 1).fingerprint}
+    assert len(prints) == 3
+    assert stream().select(5).fingerprint in prints
+    assert next(iter(stream())).captions[0] == "caption 0"
+
+
+def test_a_stream_without_an_end_needs_a_limit(hub) -> None:
+    with pytest.raises(DataError, match="--limit"):
+        stream().select(None)
+    with pytest.raises(DataError, match="at least 1"):
+        stream().select(0)
+
+
+def test_the_sets_of_prh_are_its_revisions(hub) -> None:
+    from interp_plugins.datasets.config import PrhConfig
+    from interp_plugins.datasets.hub import load_prh
+
+    opened = load_prh(PrhConfig(revision="wit_4096"))
+    assert hub == {"name": "minhuh/prh", "revision": "wit_4096", "split": "train", "streaming": True}
+    assert opened.select(2).text(1) == "caption 1"
+
+
+def test_what_the_library_refuses_is_one_line(monkeypatch) -> None:
+    def load_dataset(*_, **__):
+        raise ValueError("Bad split: nonsense. Available splits: ['train']\nmore")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(UsageError, match="Bad split: nonsense") as caught:
+        stream()
+    assert "\n" not in str(caught.value)

@@ -3,15 +3,16 @@
 Axis letters: n samples, d features.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from interp_plugins.metrics.config import CkaConfig
 from interp_plugins.metrics.gram import double_centred, u_centred
 from interp_plugins.metrics.layer_bank import LayerBank
+from interp_plugins.metrics.leave_one_out import cka_without_each
 from interp_plugins.metrics.relational import RelationalMetric
 from interp_registry.errors import DataError
 
@@ -50,6 +51,15 @@ class Cka(RelationalMetric):
             else:
                 kernel = rbf_kernel(centred, self.sigma)
                 yield double_centred(kernel) if self.biased else u_centred(kernel)
+
+    @property
+    def can_leave_one_out(self) -> bool:
+        """Only with the linear kernel and without the published 1e-6."""
+        return self.kernel == "linear" and self.epsilon == 0
+
+    def leave_one_out(self, x: Sequence[Tensor], y: Sequence[Tensor]) -> Float64[Tensor, "n Lx Ly"]:
+        """Scores of all pairs of layers with each sample left out in turn."""
+        return self.finish(cka_without_each(LayerBank.of(x), LayerBank.of(y), self.biased))
 
     def unit(self, n: int) -> float:
         """1 for the biased trace; n(n-3) for the unbiased estimator."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from interp_plugins.metrics.config import CycleKnnConfig, MutualKnnConfig, NeighbourConfig
 from interp_plugins.metrics.layer_bank import LayerBank
+from interp_plugins.metrics.leave_one_out import mutual_knn_without_each
 from interp_plugins.metrics.neighbours import ListIndex, permuted_lists
 from interp_registry.contracts.metric import MetricInfo, State
 
@@ -66,6 +67,10 @@ class MutualKnn(NeighbourMetric):
         """Scores of all pairs from neighbour lists."""
         n, k = x.shape[1:]
         return y.counts(x).sum(dim=1, dtype=torch.int64).double() / (n * k)
+
+    def leave_one_out(self, x: Sequence[Tensor], y: Sequence[Tensor]) -> Float64[Tensor, "n Lx Ly"]:
+        """Scores of all pairs of layers with each sample left out in turn."""
+        return mutual_knn_without_each(LayerBank.of(x), LayerBank.of(y), self.topk)
 
 
 class CycleKnn(NeighbourMetric):

@@ -16,7 +16,17 @@ from interp_registry.choices import MetricConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Invariance", "Metric", "MetricInfo", "Permutable", "ScoredConfig", "State", "Subsettable", "info_of"]
+__all__ = [
+    "Invariance",
+    "LeavesOneOut",
+    "Metric",
+    "MetricInfo",
+    "Permutable",
+    "ScoredConfig",
+    "State",
+    "Subsettable",
+    "info_of",
+]
 
 State: TypeAlias = Mapping[str, "Tensor"]
 """What `Metric.prepare` keeps of a model: named tensors, so that it can be stored as safetensors."""
@@ -116,6 +126,18 @@ class Subsettable(Protocol):
 
     def subset(self, state: State, rows: "Tensor") -> State:
         """State of the same layers on the samples ``rows`` (int64 ``[m]``, all different)."""
+        ...
+
+
+@runtime_checkable
+class LeavesOneOut(Protocol):
+    """A metric that knows its scores with each sample left out, exactly; the jackknife needs it.
+
+    A property ``can_leave_one_out`` that is False says that it cannot with the options that are set.
+    """
+
+    def leave_one_out(self, x: "Sequence[Tensor]", y: "Sequence[Tensor]") -> "Tensor":
+        """Scores of all pairs of layers, float64 ``[n, Lx, Ly]``; entry [r] is without sample r."""
         ...
 
 

@@ -1,7 +1,8 @@
 """The library side of `interp align`: scores of all pairs of layers of two models, as a function."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from interp_plugins.methods.align.calibration import Statistic, calibrate, null_scores, parse_statistic, permutations
 from interp_plugins.methods.align.inputs import Features, as_layers, check_same_samples
+from interp_plugins.methods.align.intervals import IntervalSettings, interval
 from interp_plugins.methods.align.metric_choice import BoundMetric, metric, resolve
 from interp_plugins.methods.align.reading import load_features
 from interp_plugins.methods.align.result import Alignments, Best
@@ -32,6 +34,8 @@ def align(  # noqa: PLR0913 - the public face: every option is a keyword
     null: int | None = None,
     alpha: float = 0.05,
     statistic: Statistic = "max",
+    ci: Literal["auto", "subsample", "jackknife"] | None = None,
+    ci_level: float = 0.95,
     seed: int = 0,
     keep_null_scores: bool = False,
     device: str | torch.device | None = None,
@@ -51,7 +55,10 @@ def align(  # noqa: PLR0913 - the public face: every option is a keyword
         null: Number of permutations of the null; None for none.
         alpha: Level of the calibration.
         statistic: What is calibrated: ``max`` over pairs, ``mean``, or a pair (i, j).
-        seed: Seed of the permutations.
+        ci: Confidence interval of the statistic: ``subsample`` (without replacement), ``jackknife`` (where it is exact), or
+            ``auto``, the jackknife where there is one.
+        ci_level: Its coverage.
+        seed: Seed of the permutations and subsamples.
         keep_null_scores: Keep the ``[K, Lx, Ly]`` scores of the null.
         device: Where to compute; None: where the features are.
 
@@ -69,7 +76,12 @@ def align(  # noqa: PLR0913 - the public face: every option is a keyword
         LayerBank(prepare_features(layers, clamp, normalize, quantile)) for layers in (layers_x, layers_y)
     )
     settings = NullSettings(null, alpha, statistic, seed, keep_null_scores)
-    return align_states(chosen, chosen.prepare(bank_x), chosen.prepare(bank_y), bank_y, settings)
+    found = align_states(chosen, chosen.prepare(bank_x), chosen.prepare(bank_y), bank_y, settings)
+    if ci is None:
+        return found
+    summary = partial(settings.summary, higher_is_better=chosen.info.higher_is_better)
+    estimate = interval(chosen, bank_x, bank_y, summary, found.value, IntervalSettings(ci, ci_level, seed=seed))
+    return replace(found, interval=estimate)
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,11 @@ class NullSettings:
     keep: bool = False
     rows_x: Sequence[int] | None = None
     rows_y: Sequence[int] | None = None
+
+    def summary(self, scores: np.ndarray, higher_is_better: bool = True) -> np.ndarray:
+        """The statistic of scores ``[..., Lx, Ly]``, over the layers that are searched."""
+        part = self.searched(scores)
+        return parse_statistic(self.statistic, *part.shape[-2:])[1](part, higher_is_better)
 
     def searched(self, scores: np.ndarray) -> np.ndarray:
         """The rows and columns that are searched, of scores ``[..., Lx, Ly]``."""

@@ -3,11 +3,15 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from interp_plugins.methods.align.api import NullSettings, align_states
+from interp_plugins.methods.align.calibration import parse_statistic
 from interp_plugins.methods.align.config import FeatureOptions
 from interp_plugins.methods.align.inputs import check_layers
+from interp_plugins.methods.align.intervals import GridPoint
 from interp_plugins.methods.align.metric_choice import BoundMetric
 from interp_plugins.methods.align.reading import LoadedFeatures
 from interp_plugins.methods.align.result import Alignments
@@ -35,7 +39,9 @@ class PairScore:
         alignments: Scores of all layer pairs, and what was derived from them.
         searched_x: Rows of x that were searched.
         searched_y: Rows of y that were searched.
+        metric: The metric.
         adjusted_p: p-value after Benjamini-Hochberg over the model pairs of the metric.
+        curve: How the statistic moves with the number of samples, if that was asked for.
     """
 
     x: "ModelBank"
@@ -43,7 +49,14 @@ class PairScore:
     alignments: Alignments
     searched_x: list[int]
     searched_y: list[int]
+    metric: BoundMetric
     adjusted_p: float | None = None
+    curve: list[GridPoint] = field(default_factory=list)
+
+    def statistic(self, scores: np.ndarray) -> np.ndarray:
+        """The statistic that is reported, of scores ``[..., Lx, Ly]``."""
+        part = scores[..., self.searched_x, :][..., self.searched_y]
+        return parse_statistic(self.alignments.statistic, *part.shape[-2:])[1](part, self.alignments.higher_is_better)
 
     @property
     def addresses(self) -> tuple[str, str]:
@@ -190,7 +203,7 @@ def score_pairs(
             scored = align_states(metric, state_x, state_y, y.bank, own, report)
             done += 1
             progress(done)
-            yield PairScore(x, y, scored, x.searched, y.searched)
+            yield PairScore(x, y, scored, x.searched, y.searched, metric)
 
 
 def _searching(settings: NullSettings, x: ModelBank, y: ModelBank) -> NullSettings:

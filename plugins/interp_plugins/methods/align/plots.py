@@ -31,6 +31,7 @@ def figures(scored: Sequence[PairScore], config: AlignConfig) -> list[Figure]:
         best_first = ranked(own)
         found += [layer_map(pair) for pair in best_first[:_MOST_LAYER_MAPS] if pair.alignments.scores.size > 1]
         found += [depth_curves(own)] if any(min(pair.alignments.scores.shape) > 1 for pair in own) else []
+        found += [sample_curves(own)] if any(pair.curve for pair in own) else []
         found += [null_histogram(pair) for pair in best_first[:_MOST_HISTOGRAMS] if pair.alignments.null is not None]
     return found
 
@@ -109,6 +110,26 @@ def depth_curves(pairs: Sequence[PairScore]) -> Lines:
         y_title=_units(first),
         title=f"{first.alignments.metric} over depth",
         caption="For each layer of the first model, its best score over the layers of the second.",
+    )
+
+
+def sample_curves(pairs: Sequence[PairScore]) -> Lines:
+    """The statistic on subsamples of growing size, with its spread, and the mean of its null."""
+    series = []
+    for pair in pairs:
+        n, mean = tuple(float(p.n) for p in pair.curve), np.array([p.mean for p in pair.curve])
+        spread, null = np.array([p.deviation for p in pair.curve]), tuple(p.null for p in pair.curve)
+        name = f"{pair.x.name} | {pair.y.name}"
+        series.append(Series(name, n, tuple(mean), tuple(mean - spread), tuple(mean + spread), markers=True))
+        series.append(Series(f"{name} (null)", n, null, dashed=True))
+    first = pairs[0]
+    return Lines(
+        tuple(series),
+        x_title="number of samples",
+        y_title=_units(first),
+        x_log=True,
+        title=f"{first.alignments.metric} over the number of samples",
+        caption="Mean and standard deviation over subsamples without replacement; dashed: mean over permutations.",
     )
 
 

@@ -1,5 +1,6 @@
 """The stage `interp align`."""
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 
@@ -8,6 +9,7 @@ import numpy as np
 from interp_plugins.methods.align.api import NullSettings
 from interp_plugins.methods.align.calibration import benjamini_hochberg
 from interp_plugins.methods.align.config import AlignConfig
+from interp_plugins.methods.align.intervals import IntervalSettings, grid, interval, parse_grid
 from interp_plugins.methods.align.metric_choice import BoundMetric, expand_names, metric_from_text, option_names
 from interp_plugins.methods.align.pairs import ModelBank, PairScore, check_samples, ranked, score_pairs
 from interp_plugins.methods.align.plots import figures
@@ -44,6 +46,10 @@ def align(config: AlignConfig, ctx: RunContext) -> Result:
         ctx.events.progress("align", done, total, "model pairs")
 
     scored = list(score_pairs(pairs, metrics, settings, report))
+    for index, pair in enumerate(scored):
+        _add_uncertainty(pair, config, ctx.seed)
+        if config.ci != "off" or config.n_grid is not None:
+            ctx.events.progress("intervals", index + 1, total, "model pairs")
     _adjust(scored)
     result = _result(scored, config, ctx)
     result.failures += [*failures, *more]
@@ -92,6 +98,18 @@ def _tell_apart(sources: Sequence[Source]) -> None:
         if len({source.origin for source in same}) > 1:
             for source in same:
                 source.name = source.origin
+
+
+def _add_uncertainty(pair: PairScore, config: AlignConfig, seed: int) -> None:
+    """Add the confidence interval and the curve over sample sizes that were asked for."""
+    x, y, found = pair.x.bank, pair.y.bank, pair.alignments
+    if config.ci != "off":
+        settings = IntervalSettings(config.ci, config.ci_level, config.ci_draws, derive_seed(seed, "align.intervals"))
+        estimate = interval(pair.metric, x, y, pair.statistic, found.value, settings)
+        pair.alignments = dataclasses.replace(found, interval=estimate)
+    if config.n_grid is not None:
+        sizes = parse_grid(config.n_grid, found.n)
+        pair.curve = grid(pair.metric, x, y, sizes, pair.statistic, derive_seed(seed, "align.grid"))
 
 
 def _adjust(scored: Sequence[PairScore]) -> None:

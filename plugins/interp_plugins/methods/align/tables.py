@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ def pair_records(pairs: Sequence[PairScore]) -> list[dict[str, Any]]:
             "scores": pair.alignments.scores.tolist(),
             "n": pair.alignments.n,
             "statistic": pair.alignments.statistic,
+            "interval": None if pair.alignments.interval is None else asdict(pair.alignments.interval),
+            "curve": [asdict(point) for point in pair.curve],
         }
         for pair in pairs
     ]

@@ -20,7 +20,6 @@ COMMANDS = {
     "sweep": "run a command for every point of a sweep",
     "report": "write one HTML page about one or several runs",
     "watch": "follow a run from another terminal",
-    "ui": "open Aim's interface on the runs of this folder",
     "runs": "list, show, resume, repeat and remove runs",
     "store": "look after stored features: sizes, checks, repair",
     "import": "bring in features of other tools",

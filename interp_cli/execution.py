@@ -12,6 +12,7 @@ from interp_cli.launch.run_file import tell_launch
 from interp_cli.options import StageOptions
 from interp_cli.signals import StopFlag, stop_on_signals
 from interp_cli.system_sampler import sampled
+from interp_cli.tracking import track_result
 from interp_registry.config_io import Resolved, encode
 from interp_registry.contracts.method import Cost, Method, Result, Stage
 from interp_registry.discovery import discover
@@ -135,6 +136,7 @@ def _run(stage: Stage[Any], config: Any, run: Run, shell: _Shell) -> Outcome:
     try:
         with sampled(sink):
             result = stage.load_run()(config, context)
+        track_result(context, result)
     except BaseException as err:
         _record_failure(run, sink, err, main)
         _close(sink, shell)
@@ -211,17 +213,18 @@ def _write_report(run: Run, options: StageOptions) -> None:
 
 def _show(outcome: Outcome, options: StageOptions) -> None:
     result, run = outcome.result, outcome.run
+    report = run.path / "report" / "index.html"
     for failure in result.failures:
         console.err().print(f"[bold red]failed[/] {console.plain(failure.item)}: {console.plain(failure.message)}")
     if options.json:
         head = {"run": run.id, "folder": str(run.path), "command": run.command, "state": run.state.value}
-        console.print_json({**head, **result.to_json()})
+        page = {"report": str(report)} if report.is_file() else {}
+        console.print_json({**head, **page, **result.to_json()})
         return
     from interp_cli.report import show_result
 
     show_result(result)
     if not options.quiet:
-        report = run.path / "report" / "index.html"
         console.print_paths([*result.artifacts, *([report] if report.is_file() else []), run.path])
 
 

@@ -2,11 +2,12 @@
 
 from interp_cli.context import Context
 from interp_registry.choices import TrackerConfig
+from interp_registry.contracts.method import Result
 from interp_registry.contracts.tracker import GuardedTracker, TrackedRun, Tracker
 from interp_registry.errors import UnknownNameError
 from interp_registry.user_config import user_config
 
-__all__ = ["chosen_trackers", "start_tracker"]
+__all__ = ["chosen_trackers", "start_tracker", "track_result"]
 
 
 def chosen_trackers(context: Context) -> list[TrackerConfig]:
@@ -34,3 +35,12 @@ def start_tracker(context: Context) -> Tracker:
     run = context.run
     tracker.start(TrackedRun(run.id, run.command, run.path, run.config, context.offline))
     return tracker
+
+
+def track_result(context: Context, result: Result) -> None:
+    """Hand the numbers of a result to the chosen trackers; without any, nothing happens and none is loaded."""
+    numbers = {
+        f"result/{name}": float(value) for name, value in result.scalars.items() if isinstance(value, (int, float))
+    }
+    if numbers and chosen_trackers(context):
+        context.tracker.log(numbers, 0)

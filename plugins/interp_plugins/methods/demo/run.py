@@ -45,9 +45,7 @@ def estimate(config: DemoConfig, _ctx: RunContext) -> Cost:
 
 
 def _models(modality: str) -> list[str]:
-    from interp_plugins.embedded.zoo import WEIGHTS  # TEMPORARY
-
-    return [*[n for n in names(modality) if (WEIGHTS / n).is_dir()], *names(modality, untrained=True)]
+    return [*names(modality), *names(modality, untrained=True)]
 
 
 def _extract(ctx: RunContext, config: ExtractConfig, failures: list[Failure]) -> dict[str, str]:

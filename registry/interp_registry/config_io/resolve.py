@@ -270,7 +270,7 @@ def _apply_choice(
 def _apply_choices(
     root: type[draccus.ChoiceRegistry], current: list[Any], rest: list[str], place: _Place, text: str | None
 ) -> list[Any]:
-    """Set a list of choices by names and globs, or a field of one element (``metric.0.topk``) or of all that have it."""
+    """Set a list of choices by names, globs and ``all``, or a field of one element (``metric.0.topk``) or of all that have it."""
     if not rest:
         return [_overlay_choice(root, None, v, place) for v in _choice_items(root, text, place)]
     items = [dict(item) for item in current]
@@ -299,7 +299,8 @@ def _choice_items(root: type[draccus.ChoiceRegistry], text: str | None, place: _
         return value if isinstance(value, list) else [value]
     items: list[Any] = []
     for name in (part.strip() for part in text.split(",") if part.strip()):
-        matches = fnmatch.filter(choice_names(root), name) if set(name) & set("*?[") else [name]
+        pattern = "*" if name == "all" and name not in choice_names(root) else name
+        matches = fnmatch.filter(choice_names(root), pattern) if set(pattern) & set("*?[") else [name]
         if not matches:
             raise UnknownNameError(place.path, name, choice_names(root), place.source)
         items += [match for match in matches if match not in items]

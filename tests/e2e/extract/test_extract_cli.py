@@ -38,7 +38,7 @@ def uninterrupted(cli_server, captions, tmp_path_factory) -> dict[str, str]:
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_an_extraction_that_is_killed_goes_on_to_the_same_bytes(cli, captions, uninterrupted, kills) -> None:
-    moments = random.Random(kills)  # noqa: S311
+    moments = random.Random(kills)
     done = 0
     for _ in range(kills):
         answer = cli(*extraction(captions), kill_after=moments.uniform(0.1, 1.2))

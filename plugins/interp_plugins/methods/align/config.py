@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from interp_plugins.metrics.config import MutualKnnConfig
+from interp_registry.choices import MetricConfig
 from interp_registry.errors import ConfigError
 
 __all__ = ["AlignConfig", "FeatureOptions"]
@@ -60,12 +62,10 @@ class AlignConfig(FeatureOptions):
     """keep only models of this modality on the first side; language when both sides are the same set"""
     modality_y: Modality = "all"
     """keep only models of this modality on the second side; vision when both sides are the same set"""
-    metric: list[str] = field(default_factory=lambda: ["mutual_knn"], metadata={"complete": "metric"})
-    """metrics: names and patterns, e.g. mutual_knn,'cka*'; all is every metric"""
-    topk: int = 10
-    """number of nearest neighbours, for metrics that have neighbours"""
-    option: list[str] = field(default_factory=list)
-    """KEY=VALUE, an option of the metrics that have it, e.g. kernel=rbf or dim=20"""
+    metric: list[MetricConfig] = field(default_factory=lambda: [MutualKnnConfig()])
+    """metrics: names and patterns, e.g. mutual_knn,'cka*', or all; --metric.FIELD sets an option of those that have it"""
+    topk: int | None = None
+    """number of nearest neighbours, for every metric that has neighbours; 10 when left out"""
     compat: Literal["platonic"] | None = None
     """platonic: numerical quirks of the published code (absolute 1e-6 in the CKA family, seeded sketch in svcca)"""
     permutations: str = "200"

@@ -1,8 +1,7 @@
 """From what a user wrote (a name, a pattern, options, an object, a function) to a metric."""
 
 import dataclasses
-import fnmatch
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,13 +9,11 @@ from torch import Tensor
 
 from interp_plugins.methods.align.inputs import as_layers, check_same_samples
 from interp_registry.choices import MetricConfig, choice_names
-from interp_registry.config_io import Override
-from interp_registry.config_io import resolve as resolve_config
 from interp_registry.contracts.metric import Metric, MetricInfo, State, info_of
 from interp_registry.discovery import discover
 from interp_registry.errors import PluginError, UnknownNameError, UsageError
 
-__all__ = ["BoundMetric", "FunctionMetric", "expand_names", "metric", "metric_from_text", "option_names", "resolve"]
+__all__ = ["BoundMetric", "FunctionMetric", "metric", "resolve"]
 
 
 class BoundMetric:
@@ -120,31 +117,12 @@ def metric(name: str, **options: Any) -> BoundMetric:
     return _bind(name, config_class(**options))
 
 
-def option_names(name: str) -> list[str]:
-    """Names of a metric's options.
-
-    Raises:
-        UnknownNameError: No such metric.
-    """
-    return [field.name for field in dataclasses.fields(_config_class(name)) if field.init]
-
-
-def metric_from_text(name: str, options: Mapping[str, str]) -> BoundMetric:
-    """A metric whose options are written as on the command line.
-
-    Raises:
-        UsageError: An option does not exist or has a wrong value.
-    """
-    given = [Override(key, text, f"--option {key}") for key, text in options.items()]
-    return _bind(name, resolve_config(_config_class(name), [], given).config)
-
-
 def resolve(choice: Any, topk: int | None = None, compat: str | None = None) -> BoundMetric:
     """A metric from a name, a configuration, a metric object or a function.
 
     Args:
         choice: What the user gave as ``metric=``.
-        topk: Number of neighbours for a metric given by name, if it has that option.
+        topk: Number of neighbours for a metric given by name or configuration, if it has that option.
         compat: Sets the option ``compat`` of metrics that have it.
 
     Raises:
@@ -157,7 +135,10 @@ def resolve(choice: Any, topk: int | None = None, compat: str | None = None) -> 
         wanted = {"topk": topk, "compat": compat}
         return metric(choice, **{key: value for key, value in wanted.items() if value is not None and key in names})
     if isinstance(choice, MetricConfig):
-        choice = _bind(getattr(choice, "type", type(choice).__name__), choice)
+        wanted = {"topk": topk, "compat": compat}
+        fields = {field.name for field in dataclasses.fields(choice)}
+        given = {key: value for key, value in wanted.items() if value is not None and key in fields}
+        return _bind(_name_of(choice), dataclasses.replace(choice, **given))
     if isinstance(choice, BoundMetric):
         return _with_compat(choice, compat)
     if isinstance(choice, Metric):
@@ -169,23 +150,9 @@ def resolve(choice: Any, topk: int | None = None, compat: str | None = None) -> 
     )
 
 
-def expand_names(patterns: str | Sequence[str]) -> list[str]:
-    """Metric names from a comma list and shell patterns: ``"cka*,mutual_knn"``; ``all`` is every metric.
-
-    Raises:
-        UnknownNameError: A name or pattern matches nothing.
-    """
-    known = choice_names(_root())
-    parts = patterns.split(",") if isinstance(patterns, str) else list(patterns)
-    found: list[str] = []
-    for part in (p.strip() for p in parts):
-        matches = known if part == "all" else [name for name in known if fnmatch.fnmatchcase(name, part)]
-        if not matches:
-            matches = [part] if part in _root().get_known_choices() else []
-        if not matches:
-            raise UnknownNameError("metric", part, known, where="--metric")
-        found += [name for name in matches if name not in found]
-    return found
+def _name_of(config: MetricConfig) -> str:
+    known = _root().get_known_choices()
+    return next((name for name, owner in known.items() if owner is type(config)), type(config).__name__)
 
 
 def _root() -> type[MetricConfig]:

@@ -10,13 +10,13 @@ from interp_plugins.methods.align.api import NullSettings
 from interp_plugins.methods.align.calibration import benjamini_hochberg
 from interp_plugins.methods.align.config import AlignConfig
 from interp_plugins.methods.align.intervals import IntervalSettings, grid, interval, parse_grid
-from interp_plugins.methods.align.metric_choice import BoundMetric, expand_names, metric_from_text, option_names
+from interp_plugins.methods.align.metric_choice import BoundMetric, resolve
 from interp_plugins.methods.align.pairs import ModelBank, PairScore, check_samples, ranked, score_pairs
 from interp_plugins.methods.align.plots import figures
 from interp_plugins.methods.align.sources import Source, find_sources, sides
 from interp_plugins.methods.align.tables import pair_records, scores_table, write_scores
 from interp_registry.contracts.method import Result, RunContext
-from interp_registry.errors import ConfigError, DataError, UnknownNameError
+from interp_registry.errors import ConfigError, DataError
 from interp_registry.tensors.seeding import derive_seed
 
 __all__ = ["align", "chosen_metrics"]
@@ -57,25 +57,14 @@ def align(config: AlignConfig, ctx: RunContext) -> Result:
 
 
 def chosen_metrics(config: AlignConfig) -> list[BoundMetric]:
-    """The metrics that the configuration names, with those of its options that each of them has.
+    """The metrics of the configuration; ``topk`` and ``compat`` are set where a metric has them.
 
     Raises:
-        UsageError: A metric or option does not exist, or has a wrong value.
+        UsageError: None is chosen.
     """
-    names = expand_names(config.metric)
-    given = {"topk": str(config.topk)} | ({"compat": config.compat} if config.compat else {})
-    for pair in config.option:
-        key, equals, text = pair.partition("=")
-        if not equals:
-            raise ConfigError(f"{pair!r} is no KEY=VALUE", "--option")
-        known = {option for name in names for option in option_names(name)}
-        if key not in known:
-            raise UnknownNameError("option", key, known, where=f"metric {', '.join(names)}")
-        given[key] = text
-    return [
-        metric_from_text(name, {key: text for key, text in given.items() if key in option_names(name)})
-        for name in names
-    ]
+    if not config.metric:
+        raise ConfigError("no metric is chosen", "metric", "e.g. --metric mutual_knn")
+    return [resolve(choice, config.topk, config.compat) for choice in config.metric]
 
 
 def _model_pairs(

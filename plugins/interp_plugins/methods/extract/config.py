@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from interp_plugins.models.config import Dtype, ModelKind, Quantize
+from interp_plugins.models.config import LoadOptions, ModelKind
 
 __all__ = ["ExtractConfig"]
 
@@ -49,26 +49,10 @@ class ExtractConfig:
     """Samples per shard: what is computed again at most after a kill."""
     store_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Type of the stored features; pooling always sums in fp32."""
-    dtype: Dtype = "auto"
-    """Type of the weights: fp32 on CPU and MPS; bf16 or fp16 on a GPU, whichever it computes in."""
-    quantize: Quantize | None = None
-    """Load language models in 4bit (nf4, double quantisation) or 8bit through bitsandbytes."""
-    device_map: str | None = None
-    """auto spreads a model that is larger than one device over all of them."""
-    compile: bool = False
-    """Compile each block: slower to start, faster on long runs."""
     kind: ModelKind = "auto"
     """Where to look names up, when one is ambiguous: embedded, huggingface, timm, plugin."""
-    tokenizer: str | None = None
-    """Name or folder of the tokenizer, where it is not the model's own."""
-    max_length: int | None = None
-    """Cut texts to this many tokens; by default to the model's context length."""
-    untrained: bool = False
-    """Random weights in place of the trained ones: the control."""
-    init_seed: int = 0
-    """Seed of the weights of untrained models."""
-    trust_remote_code: bool = False
-    """Run the Python code that some repositories bring; it can do anything."""
+    model: LoadOptions = field(default_factory=LoadOptions)
+    """How the weights are loaded; --dtype, --quantize, --compile, --untrained and the like set its fields."""
     workers: int = 2
     """Threads that read and decode the next batches."""
     repair: bool = False

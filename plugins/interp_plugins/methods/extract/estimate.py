@@ -71,7 +71,7 @@ def _share(job: Job, config: ExtractConfig, ctx: RunContext) -> _Share:
 
 
 def _bytes_per_weight(config: ExtractConfig, job: Job) -> float:
-    if config.quantize is not None:
-        return _WEIGHT_BYTES[config.quantize]
+    if config.model.quantize is not None:
+        return _WEIGHT_BYTES[config.model.quantize]
     compute: Any = job.request.options["compute"]
     return 4 if compute == "float32" else 2

@@ -42,18 +42,7 @@ class Job:
 
 def load_options(config: ExtractConfig, device: str) -> LoadOptions:
     """How models are loaded."""
-    return LoadOptions(
-        dtype=config.dtype,
-        device=device,
-        quantize=config.quantize,
-        device_map=config.device_map,
-        compile=config.compile,
-        tokenizer=config.tokenizer,
-        max_length=config.max_length,
-        untrained=config.untrained,
-        seed=config.init_seed,
-        trust_remote_code=config.trust_remote_code,
-    )
+    return config.model if config.model.device != "auto" else replace(config.model, device=device)
 
 
 def model_names(config: ExtractConfig, catalog: Catalog) -> list[str]:
@@ -152,12 +141,16 @@ def _request(
     model: ResolvedModel, dataset: Dataset, poolings: tuple[Pooling, ...], config: ExtractConfig
 ) -> FeatureRequest:
     device = choose_device(getattr(model.config, "device", "auto"))
-    compute = str(choose_dtype(config.dtype, device)).removeprefix("torch.")
+    compute = str(choose_dtype(config.model.dtype, device)).removeprefix("torch.")
     options: dict[str, Any] = {"modality": model.modality, "compute": compute}
     if model.modality == "language":
-        options |= {"caption": list(config.caption), "max_length": config.max_length, "tokenizer": config.tokenizer}
-        options |= {"compat": config.compat, "loss": config.loss or None, "quantize": config.quantize}
-    if config.trust_remote_code:
+        options |= {
+            "caption": list(config.caption),
+            "max_length": config.model.max_length,
+            "tokenizer": config.model.tokenizer,
+        }
+        options |= {"compat": config.compat, "loss": config.loss or None, "quantize": config.model.quantize}
+    if config.model.trust_remote_code:
         options["trust_remote_code"] = True
     return FeatureRequest(
         model=model.name,

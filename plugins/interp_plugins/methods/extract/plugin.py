@@ -19,6 +19,9 @@ What is stored already is not computed again, so the same command goes on after 
 reported and the others go on (exit code 3)."""
 
 
+_LOADING = ("dtype", "quantize", "device-map", "compile", "tokenizer", "max-length", "untrained", "trust-remote-code")
+
+
 @hookimpl
 def methods() -> Sequence[Method]:
     """The method and its only stage."""
@@ -28,7 +31,8 @@ def methods() -> Sequence[Method]:
         "interp_plugins.methods.extract.config:ExtractConfig",
         "interp_plugins.methods.extract.run:run",
         estimate="interp_plugins.methods.extract.estimate:estimate",
-        legacy_flags={"num-samples": "limit", "caption-idx": "caption", "qlora": "quantize"},
+        flags={name: f"model.{name.replace('-', '_')}" for name in _LOADING},
+        legacy_flags={"num-samples": "limit", "caption-idx": "caption", "qlora": "model.quantize"},
         examples=(
             "extract lm-d64 vit-d64 --dataset shapes",
             "extract bigscience/bloomz-560m vit_tiny_patch16_224.augreg_in21k --dataset prh --pool language=avg,vision=cls",

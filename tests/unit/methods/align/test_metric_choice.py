@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from interp_plugins.methods.align.api import align
-from interp_plugins.methods.align.metric_choice import expand_names, metric, metric_from_text, resolve
+from interp_plugins.methods.align.metric_choice import metric, resolve
+from interp_plugins.metrics.config import CkaConfig, MutualKnnConfig
 from interp_registry.contracts.metric import MetricInfo
 from interp_registry.errors import PluginError, UnknownNameError, UsageError
 
@@ -21,14 +22,6 @@ class Overlap:
         return torch.tensor(rows)
 
 
-def test_patterns_and_lists_choose_metrics_once_each():
-    assert {"cka", "unbiased_cka"} <= set(expand_names("*cka*,cka"))
-    assert expand_names("mutual_knn,cka") == ["mutual_knn", "cka"]
-    assert "svcca" in expand_names("all")
-    with pytest.raises(UnknownNameError, match="did you mean mutual_knn"):
-        expand_names("mutual_kn")
-
-
 def test_unknown_names_and_options_are_met_with_suggestions():
     with pytest.raises(UnknownNameError, match="did you mean"):
         metric("ckaa")
@@ -38,10 +31,11 @@ def test_unknown_names_and_options_are_met_with_suggestions():
         metric("cka", sigma=-1.0)
 
 
-def test_options_can_be_written_as_text():
-    assert metric_from_text("cka", {"kernel": "rbf", "sigma": "2.5"}).options["sigma"] == 2.5
-    with pytest.raises(UsageError):
-        metric_from_text("cka", {"kernel": "cubic"})
+def test_a_configuration_is_a_metric_and_topk_is_set_where_it_has_one():
+    assert resolve(CkaConfig(kernel="rbf", sigma=2.5), topk=5).options["sigma"] == 2.5
+    assert resolve(MutualKnnConfig(), topk=5).options["topk"] == 5
+    assert resolve(MutualKnnConfig(topk=3)).options["topk"] == 3
+    assert resolve(MutualKnnConfig()).name == "mutual_knn"
 
 
 def test_a_metric_scores_two_matrices(make_layers):

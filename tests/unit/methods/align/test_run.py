@@ -7,6 +7,8 @@ from safetensors import safe_open
 from interp_plugins.methods.align.api import align as align_layers
 from interp_plugins.methods.align.config import AlignConfig
 from interp_plugins.methods.align.run import align
+from interp_registry.config_io import Override, resolve
+from interp_registry.discovery import discover
 from interp_registry.errors import ConfigError, DataError, UnknownNameError, UsageError
 from interp_registry.events import Progress
 
@@ -18,6 +20,25 @@ def files(tmp_path, make_layers, **shapes):
         np.save(path, np.stack([layer.numpy() for layer in make_layers(n_layers, seed=seed + 10)], axis=1))
         paths.append(str(path))
     return paths
+
+
+def given(*pairs):
+    """The configuration that these options of the command line make."""
+    discover()
+    return resolve(AlignConfig, [], [Override(*pair.split("=", 1), f"--{pair}") for pair in pairs]).config
+
+
+def test_metrics_and_their_options_are_chosen_by_names_and_patterns():
+    assert [type(m).__name__ for m in given("metric=mutual_knn,cka").metric] == ["MutualKnnConfig", "CkaConfig"]
+    assert len(given("metric=all").metric) >= 8
+    assert [m.topk for m in given("metric=mutual_knn,cka,cknna", "metric.topk=4").metric if hasattr(m, "topk")] == [
+        4,
+        4,
+    ]
+    with pytest.raises(UnknownNameError, match="did you mean mutual_knn"):
+        given("metric=mutual_kn")
+    with pytest.raises(UnknownNameError, match=r"did you mean metric\.dim"):
+        given("metric=svcca", "metric.dmi=3")
 
 
 def test_two_files_give_the_scores_of_the_library(tmp_path, ctx, make_layers):
@@ -53,7 +74,7 @@ def test_all_pairs_among_models_or_against_another_side(tmp_path, ctx, make_laye
 
 def test_several_metrics_with_options_and_a_null_for_each(tmp_path, ctx, make_layers):
     a, b = files(tmp_path, make_layers, a=2, b=2)
-    config = AlignConfig(models=[a, b], metric=["*cka", "svcca"], option=["dim=3"], permutations="10")
+    config = given(f"models={a},{b}", "metric=*cka,svcca", "metric.dim=3", "permutations=10")
     result = align(config, ctx)
     metrics = [pair["metric"] for pair in result.data["pairs"]]
     assert {"cka", "unbiased_cka", "svcca"} <= set(metrics)
@@ -107,9 +128,7 @@ def test_wrong_use_is_explained_before_anything_is_computed(tmp_path, ctx, make_
     cases = [
         (AlignConfig(models=[a]), UsageError, "nothing to compare"),
         (AlignConfig(models=[a, "lm-x"], extract=False), UsageError, "no stored features of 'lm-x'"),
-        (AlignConfig(models=[a, b], metric=["ckaa"]), UnknownNameError, "did you mean"),
-        (AlignConfig(models=[a, b], option=["dmi=3"], metric=["svcca"]), UnknownNameError, "did you mean dim"),
-        (AlignConfig(models=[a, b], option=["dim"]), ConfigError, "no KEY=VALUE"),
+        (AlignConfig(models=[a, b], metric=[]), ConfigError, "no metric is chosen"),
         (AlignConfig(models=[a, b], permutations="many"), ConfigError, "neither a number"),
         (AlignConfig(models=[a, b], topk=64), DataError, "topk=64 needs more than 64 samples"),
         (AlignConfig(models=[a, b], statistic="5,5"), UsageError, "outside the 1 x 1 matrix"),

@@ -111,8 +111,7 @@ class ShapesTwins(Dataset):
 
     def __getitem__(self, index: int) -> QuadSample:
         index = _position(index, len(self))
-        row = slice(index, index + 1)
-        images = (_picture(render(self._items.a.take(row))[0]), _picture(render(self._items.b.take(row))[0]))
+        images = (self.image(index), _picture(render(self._items.b.take(slice(index, index + 1)))[0]))
         texts = (self._items.captions_a[index], self._items.captions_b[index])
         return QuadSample(self.key(index), images, texts, KINDS[self._items.kind[index]])
 
@@ -120,6 +119,11 @@ class ShapesTwins(Dataset):
     def fingerprint(self) -> str:
         """World version, split and size: together they say every sample."""
         return f"shapes-twins-v{WORLD_VERSION}-{self.split}-n{len(self)}"
+
+    def image(self, index: int) -> "Image":
+        """Picture A of sample ``index``, to which caption 0 belongs."""
+        index = _position(index, len(self))
+        return _picture(render(self._items.a.take(slice(index, index + 1)))[0])
 
     def key(self, index: int) -> str:
         """Name of sample ``index``."""

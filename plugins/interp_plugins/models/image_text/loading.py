@@ -17,7 +17,7 @@ from interp_plugins.models.image_text.config import ImageTextOptions
 from interp_plugins.models.image_text.two_towers import ImageTextModel
 from interp_registry.errors import MissingDependencyError, OfflineError, UsageError
 
-__all__ = ["load_image_text", "weights_digest"]
+__all__ = ["load_image_text", "weights_digest", "without_bars"]
 
 FAMILIES = ("clip", "siglip")
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def load_image_text(name: str, options: ImageTextOptions | None = None, device: 
         family = AutoConfig.from_pretrained(source, **version).model_type
         if family not in FAMILIES:
             raise UsageError(f"{name!r} is a {family!r} model", f"expected one of {', '.join(FAMILIES)}")
-        with _without_bars():
+        with without_bars():
             module = AutoModel.from_pretrained(source, dtype=getattr(torch, options.dtype), **version)
         tokenizer = AutoTokenizer.from_pretrained(source, **version)
         processor = AutoImageProcessor.from_pretrained(source, backend="pil", **version)
@@ -55,7 +55,7 @@ def load_image_text(name: str, options: ImageTextOptions | None = None, device: 
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
+def without_bars() -> Iterator[None]:
     """Keep transformers' own progress bars off the console, which belongs to the shell."""
     shown = logging_of_transformers.is_progress_bar_enabled()
     logging_of_transformers.disable_progress_bar()

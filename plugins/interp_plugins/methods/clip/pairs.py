@@ -1,0 +1,84 @@
+"""Training and held-out pairs.
+
+Axis letters: b pairs of a batch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from interp_plugins.datasets.image_text.base import check_captions
+from interp_registry.contracts.data import CaptionedImage, Dataset, Subset
+from interp_registry.errors import DataError, UsageError
+from interp_registry.tensors.seeding import generator
+
+__all__ = ["PairSampler", "captions_of", "split_validation"]
+
+
+def split_validation(dataset: Dataset, n_validation: int, seed: int) -> tuple[list[int], list[int]]:
+    """Rows for training and rows kept for validation, drawn without overlap.
+
+    Raises:
+        DataError: Nothing would be left to train on.
+        UsageError: The samples are no images with captions.
+    """
+    if not isinstance(dataset[0], CaptionedImage):
+        raise UsageError(
+            f"{dataset.name!r} has samples of type {type(dataset[0]).__name__}", "train on images with captions"
+        )
+    if n_validation >= len(dataset):
+        raise DataError(
+            f"{dataset.name!r} has {len(dataset)} pairs, {n_validation} of them for validation", "lower --n-validation"
+        )
+    order = torch.randperm(len(dataset), generator=generator(seed, "validation split")).tolist()
+    return sorted(order[n_validation:]), sorted(order[:n_validation])
+
+
+def captions_of(dataset: Dataset, rows: Sequence[int]) -> list[tuple[str, ...]]:
+    """All captions of some samples, checked."""
+    read: Any = getattr(dataset, "captions_of", None)
+    captions = [tuple(read(row)) if read else tuple(dataset[row].captions) for row in rows]
+    check_captions(dataset.name, [caption for of_row in captions for caption in of_row])
+    return captions
+
+
+@dataclass(frozen=True)
+class PairSampler:
+    """Draws the pairs of a step from the seed and the step's number alone.
+
+    Attributes:
+        dataset: All pairs.
+        rows: Those to train on.
+        batch_size: Pairs of a step.
+        seed: Seed of the run.
+        rank: Process, so that processes draw different pairs.
+    """
+
+    dataset: Dataset
+    rows: Sequence[int]
+    batch_size: int
+    seed: int
+    rank: int = 0
+
+    def batch(self, step: int) -> tuple[list[Any], list[str]]:
+        """Images and one caption of each; no image twice where there are enough."""
+        draws = generator(self.seed, "pairs", step, self.rank)
+        size = min(self.batch_size, len(self.rows))
+        if 8 * size >= len(self.rows):
+            places = torch.randperm(len(self.rows), generator=draws)[:size].tolist()
+        else:
+            places = list(dict.fromkeys(torch.randint(len(self.rows), (2 * size,), generator=draws).tolist()))[:size]
+        rows = [self.rows[place] for place in places]
+        which = torch.rand(len(rows), generator=draws).tolist()
+        pairs = Subset(self.dataset, rows)
+        captions = captions_of_unchecked(self.dataset, rows)
+        texts = [of_row[int(share * len(of_row))] for share, of_row in zip(which, captions, strict=True)]
+        return [pairs.image(index) for index in range(len(rows))], texts
+
+
+def captions_of_unchecked(dataset: Dataset, rows: Sequence[int]) -> list[tuple[str, ...]]:
+    """All captions of some samples whose data set has been checked before."""
+    read: Any = getattr(dataset, "captions_of", None)
+    return [tuple(read(row)) if read else tuple(dataset[row].captions) for row in rows]

@@ -1,0 +1,43 @@
+"""Hooks of `interp clip`."""
+
+from collections.abc import Sequence
+
+from interp_plugins.methods.clip.config import ClipLossesConfig, ClipTrainConfig
+from interp_registry import Method, Stage, hookimpl
+
+__all__ = ["methods"]
+
+_KORNBLITH = """@inproceedings{kornblith2019cka,
+  title={Similarity of Neural Network Representations Revisited},
+  author={Kornblith, Simon and Norouzi, Mohammad and Lee, Honglak and Hinton, Geoffrey}, booktitle={ICML}, year={2019}
+}"""
+_INFONCE = """@article{oord2018cpc,
+  title={Representation Learning with Contrastive Predictive Coding},
+  author={van den Oord, Aaron and Li, Yazhe and Vinyals, Oriol}, journal={arXiv:1807.03748}, year={2018}
+}"""
+
+
+@hookimpl
+def methods() -> Sequence[Method]:
+    """The method `clip` with its stages."""
+    train = Stage(
+        name="train",
+        help="Train an image-text model with a combination of alignment losses.\n\n"
+        "Early stopping and the collapse alarm look at validation pairs; the test pairs are used once, at the end.",
+        config=ClipTrainConfig,
+        run="interp_plugins.methods.clip.run:train_clip",
+        flags={"steps": "training.steps"},
+        examples=(
+            "clip train --steps 800",
+            "clip train clip-bow --losses infonce,cka --weights 1,0.5 --lr 1e-3 --steps 200",
+        ),
+    )
+    losses = Stage(
+        name="losses",
+        help="Draw the alignment losses over their settings on a model's embeddings.",
+        config=ClipLossesConfig,
+        run="interp_plugins.methods.clip.losses_run:show_losses",
+        examples=("clip losses clip-bow --k 3",),
+    )
+    api = {"clip": "interp_plugins.methods.clip.api:clip", "track": "interp_plugins.methods.clip.api:track"}
+    return [Method("clip", "train image-text models", (train, losses), api=api, cite=(_KORNBLITH, _INFONCE))]

@@ -62,12 +62,25 @@ def parse(argv: Sequence[str], stage: Stage[Any]) -> Parsed:
         if word in {"-h", "--help"}:
             parsed.wants_help = True
         elif _is_option(word):
-            _read_option(word, words, stage, parsed)
+            _read_option(_modern(word, stage), words, stage, parsed)
         else:
             parsed.positionals.append(word)
     parsed.settings = _join_repeated(parsed.settings, stage.config_type)
     parsed.common = _join_repeated(parsed.common, StageOptions)
     return parsed
+
+
+def _modern(word: str, stage: Stage[Any]) -> str:
+    """An option in the spelling of an earlier tool -> ours; ours may bring its value along (``--cpu`` -> ``--device=cpu``).
+
+    Raises:
+        UsageError: A value is given to a spelling that brings its own.
+    """
+    name, equals, text = word.partition("=")
+    modern = stage.legacy_flags.get(name, name)
+    if equals and "=" in modern:
+        raise UsageError(f"{name} takes no value", f"it means {modern}")
+    return f"{modern}{equals}{text}"
 
 
 def _is_number(word: str) -> bool:
@@ -110,7 +123,7 @@ def _target(name: str, stage: Stage[Any]) -> _Target:
     short = _short_flags(stage).get(name)
     if short is not None:
         return short
-    bare = stage.legacy_flags.get(name, name).removeprefix("--")
+    bare = name.removeprefix("--")
     bare = stage.flags.get(bare, bare)
     head = bare.split(".")[0].replace("-", "_")
     for config, common in ((stage.config_type, False), (StageOptions, True)):

@@ -33,10 +33,12 @@ class StageOptions:
     """write an HTML report into the run's folder (--no-report leaves it out)"""
     sweep: str | None = field(default=None, metadata={"bare": "default"})
     """run the points of this sweep file; without a file, those of the sweep shipped for the stage"""
-    n_agents: int = 1
-    """sweep points that run at the same time"""
+    n_agents: int | None = None
+    """sweep points that run at the same time (default: one here, as many as fit elsewhere)"""
     launcher: str = "local"
-    """where sweep points run: local, slurm, ..."""
+    """where sweep points run: local, slurm, ... with settings as in slurm:partition=gpu"""
+    job_suffix: str = field(default="", metadata={"hidden": True})
+    """name of a sweep for people: in the queue and in lists"""
     dry_run: bool = False
     """say what would be done, and the time, disk, memory and downloads to expect"""
     explain_config: bool = False

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
@@ -196,5 +196,20 @@ def mapped_path(root: Path, snapshot: Path, entries: Sequence[str] | None = None
 
 def installed_versions() -> dict[str, str]:
     """Names and versions of all installed distributions, sorted: what a launch without git is pinned to."""
-    found: Mapping[str, str] = {dist.name: dist.version for dist in distributions() if dist.name}
+    found: dict[str, str] = {}
+    for dist in distributions():
+        header = _header(dist.read_text("METADATA") or "")
+        if "Name" in header and "Version" in header:
+            found.setdefault(header["Name"], header["Version"])
     return dict(sorted(found.items()))
+
+
+def _header(metadata: str) -> dict[str, str]:
+    """The fields of a METADATA file up to name and version, which come first; the standard library parses all of it, ten times slower."""
+    header: dict[str, str] = {}
+    for line in metadata.splitlines():
+        name, _, value = line.partition(": ")
+        header.setdefault(name, value)
+        if not line or {"Name", "Version"} <= header.keys():
+            break
+    return header

@@ -27,9 +27,9 @@ def run_stage_sweep(method: Method, stage: Stage[Any], options: StageOptions, wo
     file = find_sweep(name if options.sweep in (None, "default") else str(options.sweep), configs_dir())
     command, experiments = sweep_command(method, stage, words, read_sweep(file))
     launch = LaunchOptions(
-        n_agents=options.n_agents if options.n_agents > 1 else None,
+        n_agents=options.n_agents,
         cpu=options.device == "cpu",
-        job_suffix=str(getattr(options, "job_suffix", None) or ""),
+        job_suffix=options.job_suffix,
         out=options.out,
         dry_run=options.dry_run,
         json=options.json,

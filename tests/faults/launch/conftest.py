@@ -120,7 +120,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     host = socket.gethostname().split(".")[0]
     conf = folder / "slurm.conf"
     conf.write_text(
-        _CONF.format(host=host, folder=folder, ctl_port=_free_port(), node_port=_free_port(), array_size=21)
+        _CONF.format(host=host, folder=folder, ctl_port=_free_port(), node_port=_free_port(), array_size=121)
     )
     (folder / "gres.conf").write_text(f"NodeName={host} Name=gpu File={folder}/gpu[0-7]\n")
     cluster = Slurm(folder, {**os.environ, "SLURM_CONF": str(conf)})

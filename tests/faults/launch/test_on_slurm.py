@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ from interp_cli.launch.folder import LaunchFolder
 from interp_cli.launch.leases import newest_lease
 from interp_cli.launch.status import cancel, counts, retry, task_states
 from interp_cli.launch.submit import gpus_in_use, submit
+from interp_plugins.launchers import slurm as slurm_launcher
 from interp_plugins.launchers.config import SlurmLauncherConfig
 from interp_registry.choices import LauncherConfig
 from interp_registry.discovery import discover
@@ -138,7 +141,9 @@ def test_a_plain_scancel_shows_as_interrupted_and_a_failure_shows_its_last_words
 
 
 def test_arrays_beyond_the_sites_limit_are_split(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("interp_plugins.launchers.slurm._DEFAULT_ARRAY_SIZE", 1)
+    assert slurm_launcher._max_array_size() == 121
+    monkeypatch.setattr(slurm_launcher, "_DEFAULT_ARRAY_SIZE", 1)
+    monkeypatch.setattr(slurm_launcher, "_max_array_size", lambda: 21)
     names = [f"s{i}" for i in range(25)]
     done = submit(worker(SlurmLauncherConfig(), names, 0.0, n_agents=12))
     assert [len(job.tasks) for job in done.jobs] == [21, 4]
@@ -162,3 +167,74 @@ def test_the_cap_counts_the_gpus_of_all_launches(worker: Any) -> None:
         cancel(first.folder)
     _wait(lambda: gpus_in_use() == 0)
     assert set(LauncherConfig.get_known_choices()) >= {"local", "slurm", "ssh", "print"}
+
+
+def test_100_tasks_are_handed_over_in_under_half_a_second(worker: Any) -> None:
+    spent: list[float] = []
+    for _ in range(3):
+        request = worker(SlurmLauncherConfig(), [f"t{i}" for i in range(100)], 30.0, n_agents=1)
+        start = time.perf_counter()
+        done = submit(request)
+        spent.append(time.perf_counter() - start)
+        cancel(done.folder)
+        assert len(done.folder.tasks()) == 100
+    assert min(spent) < 0.5, spent
+
+
+def _shards(home: Path) -> dict[str, str]:
+    files = sorted((home / "store").rglob("*.safetensors"))
+    return {str(path.relative_to(home)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _interp(*words: str, **variables: str) -> str:
+    command = [sys.executable, "-P", "-m", "interp_cli", *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **variables}
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+def test_extraction_on_slurm_interrupted_and_requeued_equals_a_local_run(slurm: Any, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    extract = ("--limit", "96", "--device", "cpu", "--no-report")
+    words = ("launch", "slurm", "--array", "lm-d32,lm-d64", "--cpu", "--no-snapshot", "--json", "--out", str(there))
+    said = json.loads(_interp(*words, "--", "extract", "{item}", *extract))
+    folder, job = LaunchFolder(Path(said["folder"])), said["jobs"][0]
+    _wait(lambda: newest_lease(folder.leases, 0))
+    slurm.ask("scancel", "--batch", "--signal=USR2", f"{job}_0")
+    _interp("extract", "lm-d32", "lm-d64", *extract, "--out", str(here))
+    if folder.ended(0) is None:
+        slurm.restart_now(f"{job}_0")
+    _wait(lambda: _all_ended(folder, 2), 120)
+    assert counts(task_states(folder)) == {"done": 2}
+    assert folder.ended(0).generation == 2
+    assert len(_shards(here)) >= 2
+    assert _shards(there) == _shards(here)
+    runs = [Path(ended.run) for ended in folder.all_ended().values()]
+    assert all((run / "result.json").is_file() and run.is_relative_to(there) for run in runs)
+
+
+@pytest.mark.nightly
+def test_srun_starts_the_processes_of_one_command_which_share_its_work(slurm: Any, tmp_path: Path) -> None:
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    words = ["extract", "lm-d32", "--limit", "96", "--shard-rows", "16", "--device", "cpu", "--no-report", "--json"]
+    command = [
+        "srun",
+        "--ntasks=2",
+        sys.executable,
+        "-P",
+        "-m",
+        "interp_cli",
+        *words,
+        "--num-processes",
+        "2",
+        "--out",
+        str(together),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    assert answer.returncode == 0, answer.stderr
+    assert len(answer.stdout.splitlines()) == 1
+    _interp(*words, "--out", str(alone))
+    assert len(_shards(alone)) >= 6
+    assert _shards(together) == _shards(alone)

@@ -44,7 +44,12 @@ class Config:
 
 
 STAGE = Stage(
-    "draw", "draw it", Config, "json:loads", flags={"radius": "shape.radius"}, legacy_flags={"--bs": "--batch-size"}
+    "draw",
+    "draw it",
+    Config,
+    "json:loads",
+    flags={"radius": "shape.radius"},
+    legacy_flags={"--bs": "--batch-size", "--cpu": "--device=cpu", "-e": "--items"},
 )
 
 
@@ -141,3 +146,11 @@ def test_completion_asks_where_a_field_says_names_are_found(monkeypatch):
     monkeypatch.setitem(sys.modules, "test_colours", SimpleNamespace(names=lambda: ["red", "green", "grey"]))
     assert {value for value, _ in complete(STAGE, ["--colour"], "red,gr")} == {"red,green", "red,grey"}
     assert {value for value, _ in complete(STAGE, [], "--metric=mut")} == {"--metric=mutual_knn"}
+
+
+def test_spellings_of_an_earlier_tool_mean_what_they_meant():
+    config, options = read("n", "--bs", "8", "--cpu", "-e", "a,b")
+    assert (config.batch_size, options.device, config.items) == (8, "cpu", ["a", "b"])
+    assert read("n", "--bs=9")[0].batch_size == 9
+    with pytest.raises(UsageError, match="--cpu takes no value"):
+        read("n", "--cpu=1")

@@ -17,6 +17,7 @@ _CITE = (
 )
 _LEGACY = {
     "--experiments": "--experiments", "-e": "--experiments", "--n_agents": "--n-agents", "--log-format": "--progress",
+    "--job_suffix": "--job-suffix", "--local": "--launcher=local", "--dp": "--num-processes", "--project": "--tracker.project",
     "--cpu": "--device=cpu", "--create-report": "--report", "--no-create-report": "--no-report",
     "--no_create_report": "--no-report", "--create_report": "--report",
 }  # fmt: skip

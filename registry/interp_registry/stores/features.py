@@ -230,11 +230,12 @@ class FeatureEntry(Table):
             DataError: The features are not complete.
             CorruptError: The bytes are not what was written.
         """
-        if pool is None and len(self.pools) > 1:
-            raise UsageError(f"{self.key} has several poolings: {', '.join(self.pools)}", "say which one")
-        chosen = self.pools[0] if pool is None else pool
-        if chosen not in self.pools:
-            raise UnknownNameError("pooling", chosen, self.pools, self.key)
+        pools = list(self.pools)
+        if pool is None and len(pools) > 1:
+            raise UsageError(f"{self.key} has several poolings: {', '.join(pools)}", "say which one")
+        chosen = pools[0] if pool is None else pool
+        if chosen not in pools:
+            raise UnknownNameError("pooling", chosen, pools, self.key)
         if str(layer) not in self.layers:
             raise UnknownNameError("layer", str(layer), self.layers, self.key)
         return self.column(feature_name(chosen, layer), verify)

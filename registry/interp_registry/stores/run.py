@@ -236,7 +236,7 @@ class RunStore:
         """
         identity = _new_id()
         folder = make_folder(self.root / identity if path is None else path)
-        record = {
+        record: dict[str, Any] = {
             "format": 1,
             "id": identity,
             "command": command,

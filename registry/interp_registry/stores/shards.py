@@ -18,6 +18,7 @@ Nothing here imports torch before a tensor is touched: stores are listed and ver
 import hashlib
 import json
 import mmap
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,7 @@ DTYPES: dict[str, tuple[str, int]] = {
 _NAMES = {tag: name for name, (tag, _) in DTYPES.items()}
 _METADATA = "__metadata__"
 _KEY = "interp"
+_FETCH = 128 << 10  # kernels cut longer requests short
 _HEADER_LIMIT = 100_000_000
 _DIGITS = {"sha256": 64, "xxh3": 32}
 
@@ -229,6 +231,7 @@ def open_shard(path: Path) -> Shard:
         FileNotFoundError: There is no such file.
     """
     with path.open("rb") as file:
+        _no_read_ahead(file.fileno())
         size = path.stat().st_size
         if size < 8:
             raise _corrupt(path, f"{size} bytes are too few")
@@ -311,10 +314,31 @@ def _map(shard: Shard, part: Part) -> "Tensor":
     dtype: torch.dtype = getattr(torch, part.dtype)
     if part.begin == part.end:
         return torch.empty(part.shape, dtype=dtype)
-    storage = torch.UntypedStorage.from_file(str(shard.path), False, shard.size)
-    offset = (shard.data_start + part.begin) // DTYPES[part.dtype][1]
-    flat = torch.empty(0, dtype=dtype).set_(storage, offset, ((part.end - part.begin) // DTYPES[part.dtype][1],))
+    _fetch(shard.path, shard.data_start + part.begin, part.end - part.begin)
+    storage = cast("torch.UntypedStorage", torch.UntypedStorage.from_file(str(shard.path), False, shard.size))
+    width = DTYPES[part.dtype][1]
+    offset = (shard.data_start + part.begin) // width
+    flat = torch.empty(0, dtype=dtype).set_(storage, offset, ((part.end - part.begin) // width,), (1,))
     return flat.view(part.shape)
+
+
+def _no_read_ahead(descriptor: int) -> None:
+    """Let reads from an open file bring in what they ask for and nothing else; where it is not known, do nothing."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+
+
+def _fetch(path: Path, start: int, length: int) -> None:
+    """Ask the kernel for just these bytes; page faults on a mapping would read far more around them."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        _no_read_ahead(descriptor)
+        for offset in range(start, start + length, _FETCH):
+            os.posix_fadvise(descriptor, offset, min(_FETCH, start + length - offset), os.POSIX_FADV_WILLNEED)
+    finally:
+        os.close(descriptor)
 
 
 def _bytes_of(tensor: "Tensor") -> memoryview:
@@ -322,4 +346,4 @@ def _bytes_of(tensor: "Tensor") -> memoryview:
     import torch
 
     flat = tensor.detach().to("cpu").contiguous().reshape(-1).view(torch.uint8)
-    return memoryview(flat.numpy())
+    return memoryview(cast("Any", flat.numpy()))

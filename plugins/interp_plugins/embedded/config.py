@@ -56,3 +56,5 @@ class ZooVerifyConfig:
     """folder of model folders to measure; the shipped ones when not given"""
     first_scene: int = 0
     """measure 1,024 evaluation scenes from this number on; 1024 gives scenes that nothing was ever chosen by"""
+    record: bool = False
+    """write the measurements into the manifest of the weights"""

@@ -8,9 +8,9 @@ from interp_plugins.embedded.config import ZooBuildConfig, ZooVerifyConfig
 from interp_plugins.embedded.zoo import INIT_SUFFIX, RECIPES, WEIGHTS, Recipe, names
 from interp_plugins.embedded.zoo.building import Built, Workshop
 from interp_plugins.embedded.zoo.building import build as build_models
-from interp_plugins.embedded.zoo.manifest import MANIFEST, check_files
+from interp_plugins.embedded.zoo.manifest import MANIFEST, check_files, record_metrics
 from interp_plugins.embedded.zoo.measuring import EvaluationData
-from interp_plugins.embedded.zoo.verifying import CAPTION_COUNTS, Check, Measurements, checks, measure
+from interp_plugins.embedded.zoo.verifying import CAPTION_COUNTS, Check, Measurements, checks, measure, metrics_of
 from interp_registry.contracts.method import Cost, Failure, Result, RunContext
 from interp_registry.errors import ConfigError, UnknownNameError
 from interp_registry.figures import HeatMap, Scatter, Table
@@ -73,10 +73,12 @@ def verify(config: ZooVerifyConfig, ctx: RunContext) -> Result:
 
     found = measure(weights, EvaluationData(first=config.first_scene), tell)
     outcome = checks(found)
+    written = [record_metrics(weights, {name: metrics_of(found, name) for name in names()})] if config.record else []
     return Result(
         scalars={"thresholds": len(outcome), "missed": sum(not check.passed for check in outcome)},
         tables=[_check_table(outcome), *(_alignment_table(found, n) for n in CAPTION_COUNTS), *_clip_tables(found)],
         figures=[*(_heat_map(found, n) for n in CAPTION_COUNTS), _competence(found)],
+        artifacts=written,
         failures=[_failure(check) for check in outcome if not check.passed],
     )
 

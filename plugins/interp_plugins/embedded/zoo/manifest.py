@@ -13,7 +13,7 @@ from interp_plugins.embedded.world import WORLD_VERSION
 from interp_plugins.embedded.zoo.recipes import Recipe
 from interp_registry.errors import CorruptError
 
-__all__ = ["MANIFEST", "check_files", "model_entry", "read_manifest", "write_manifest"]
+__all__ = ["MANIFEST", "check_files", "model_entry", "read_manifest", "record_metrics", "write_manifest"]
 
 MANIFEST = "manifest.json"
 _LIBRARIES = ("numpy", "safetensors", "timm", "tokenizers", "torch", "transformers")
@@ -58,6 +58,15 @@ def write_manifest(weights: Path, entries: Mapping[str, Mapping[str, Any]]) -> P
     scratch.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     scratch.replace(path)
     return path
+
+
+def record_metrics(weights: Path, metrics: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Add measurements to the entries of models; what was noted of their training stays."""
+    entries = read_manifest(weights)
+    changed = {
+        name: {**entries[name], "metrics": {**entries[name]["metrics"], **found}} for name, found in metrics.items()
+    }
+    return write_manifest(weights, changed)
 
 
 def check_files(weights: Path) -> None:

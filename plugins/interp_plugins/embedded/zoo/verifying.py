@@ -8,8 +8,9 @@ Axis letters: n items, l layers of a language model, v layers of a vision model.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float64
@@ -30,7 +31,7 @@ from interp_plugins.metrics.knn import MutualKnn
 from interp_plugins.metrics.preparation import prepare_features
 from interp_registry.contracts.metric import State
 
-__all__ = ["Alignment", "Check", "Measurements", "checks", "measure", "prepared"]
+__all__ = ["Alignment", "Check", "Measurements", "checks", "measure", "metrics_of", "prepared"]
 
 CAPTION_COUNTS = (1, 3, 5)
 TOPK, N_PERMUTATIONS = 10, 20
@@ -139,6 +140,28 @@ def measure(
     pairs = zip(items.captions_a, items.captions_b, strict=True)
     found.twin_mismatches = sum(not same_words(one, other) for one, other in pairs)
     return found
+
+
+def metrics_of(found: Measurements, name: str) -> dict[str, Any]:
+    """What was measured of one model, for the manifest: loss, alignment with the models of the other modality, or CLIP scores."""
+    if name in found.clip:
+        return asdict(found.clip[name])
+    side = 0 if name in names("language") else 1
+    partners = names("vision") if side == 0 else names("language")
+    pairs = {
+        (partner, n): (name, partner, n) if side == 0 else (partner, name, n)
+        for partner in partners
+        for n in CAPTION_COUNTS
+    }
+    metrics: dict[str, Any] = {
+        "mutual_knn": {f"{partner}, {n}": round(found.alignment[pair].best, 4) for (partner, n), pair in pairs.items()},
+        "mutual_knn_without_layer_0": {
+            f"{partner}, {n}": round(found.alignment[pair].contextual, 4) for (partner, n), pair in pairs.items()
+        },
+    }
+    if side == 0:
+        metrics["nats_per_token"] = {str(n): round(found.nats_per_token[name, n], 4) for n in CAPTION_COUNTS}
+    return metrics
 
 
 def prepared(features: Float[Tensor, "n l d"]) -> list[Float[Tensor, "n d"]]:

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from interp_plugins.embedded.zoo import folder
+from interp_plugins.embedded.zoo.manifest import read_manifest, record_metrics, write_manifest
 from interp_plugins.embedded.zoo.measuring import EvaluationData, language_measurement, vision_features
-from interp_plugins.embedded.zoo.verifying import Alignment, Check, checks, prepared
+from interp_plugins.embedded.zoo.verifying import Alignment, Check, checks, metrics_of, prepared
 
 
 def test_a_zoo_that_shows_the_effect_passes(zoo_that_passes):
@@ -89,3 +90,14 @@ def test_vision_features_have_one_layer_per_block():
     assert features.shape == (5, 3, 64)
     norms = torch.stack(prepared(features)).norm(dim=-1)
     assert torch.allclose(norms, torch.ones_like(norms), atol=1e-5)
+
+
+def test_measurements_are_recorded_beside_what_was_noted_of_the_training(zoo_that_passes, tmp_path):
+    entries = {name: {"metrics": {"last_step": {"loss": 1.5}}} for name in ("lm-d64", "vit-d64", "clip-bow")}
+    write_manifest(tmp_path, entries)
+    record_metrics(tmp_path, {name: metrics_of(zoo_that_passes, name) for name in entries})
+    found = {name: entry["metrics"] for name, entry in read_manifest(tmp_path).items()}
+    assert all(metrics["last_step"] == {"loss": 1.5} for metrics in found.values())
+    assert found["lm-d64"]["mutual_knn"]["vit-d64, 1"] == found["vit-d64"]["mutual_knn"]["lm-d64, 1"] == 0.075
+    assert found["lm-d64"]["nats_per_token"] == {"1": 2.0, "3": 2.0, "5": 2.0}
+    assert found["clip-bow"]["twins_group"] == 40.0

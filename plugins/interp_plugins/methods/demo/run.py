@@ -26,7 +26,8 @@ def run(config: DemoConfig, ctx: RunContext) -> Result:
         InterpError: Extraction or alignment failed.
     """
     failures: list[Failure] = []
-    vision = _extract(ctx, ExtractConfig(_models("vision"), dataset=_DATASET, limit=config.limit), failures)
+    pictures = ExtractConfig(_models("vision"), dataset=_DATASET, limit=config.limit, pool="vision=cls")
+    vision = _extract(ctx, pictures, failures)
     grids: list[Grid] = []
     for step, n_captions in enumerate(config.captions):
         ctx.events.progress("captions", step, len(config.captions), "rounds")

@@ -150,10 +150,10 @@ class LanguageTargetConfig(TargetConfig):
     """A causal language model of the Hugging Face hub, a local folder, or the embedded one."""
 
     impl: ClassVar[str] = "interp_plugins.methods.spd.targets.language:build_language_target"
-    model: str = "tiny-story-model"
-    """Name of a model in the catalog, hub name or folder."""
-    data: str = "stories"
-    """Name of a text data set in the catalog."""
+    model: str = "lm-d64"
+    """Name of an embedded model, a name on the hub, or a folder."""
+    data: str = "shapes"
+    """Data set whose texts are read: an embedded one, a table, or a name on the hub."""
     n_texts: int = 1024
     """Texts to draw batches from."""
     sequence_length: int = 64

@@ -26,6 +26,7 @@ class Problem:
         weights: A toy's weights under their published names; empty for a language model.
         record: Where the target came from.
         tokens: For a language model, what turns ids into text.
+        held_out: Batches to evaluate on, where they are apart from those of the training.
     """
 
     target: Target
@@ -34,6 +35,12 @@ class Problem:
     weights: dict[str, Tensor] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
     tokens: Any = None
+    held_out: Batches | None = None
+
+    @property
+    def evaluation_batches(self) -> Batches:
+        """Batches to evaluate on."""
+        return self.held_out or self.batches
 
 
 def load_problem(config: DecomposeConfig, target_seed: int, ctx: RunContext) -> Problem:

@@ -6,6 +6,7 @@ import interp_registry
 from interp_plugins.methods.spd import config as c
 from interp_plugins.methods.spd import loss_config as losses
 from interp_plugins.methods.spd import metric_config as metrics
+from interp_plugins.methods.spd.after import config as late
 from interp_registry.choices import Registry
 from interp_registry.contracts.method import Method, Stage
 
@@ -15,6 +16,7 @@ _CITE = (
     "@article{bushnaq2025spd, title={Stochastic Parameter Decomposition}, "
     "author={Bushnaq, Lucius and Braun, Dan and Sharkey, Lee}, journal={arXiv preprint arXiv:2506.20790}, year={2025}}",
 )
+_AFTER = "interp_plugins.methods.spd.after"
 _LEGACY = {
     "--experiments": "--experiments", "-e": "--experiments", "--n_agents": "--n-agents", "--log-format": "--progress",
     "--job_suffix": "--job-suffix", "--local": "--launcher=local", "--dp": "--num-processes", "--project": "--tracker.project",
@@ -42,6 +44,19 @@ def methods() -> Sequence[Method]:
         "interp_plugins.methods.spd.pretrain:pretrain",
         examples=("spd pretrain tms_5-2", "spd pretrain resid_mlp1"),
     )
+    after = [
+        Stage(name, text, config, f"{_AFTER}.stages:run_{name}", examples=(example,))
+        for name, text, config, example in (
+            ("harvest", "Gather examples, correlations and token statistics of components.", late.HarvestConfig,
+             "spd harvest RUN"),
+            ("cluster", "Merge components that fire together into groups.", late.ClusterConfig, "spd cluster RUN"),
+            ("attribute", "Attribute later components to earlier ones.", late.AttributeConfig, "spd attribute RUN"),
+            ("edit", "Ablate or rescale components and measure the effect.", late.EditConfig,
+             "spd edit RUN --components linear1:3 --factor 0"),
+            ("compare", "Compare two decompositions of the same modules.", late.CompareConfig, "spd compare RUN OTHER"),
+            ("show", "Write a page to browse components.", late.ShowConfig, "spd show RUN"),
+        )
+    ]  # fmt: skip
     choices = {
         "decomposition_target": c.TargetConfig,
         "importance_function": c.ImportanceConfig,
@@ -49,7 +64,13 @@ def methods() -> Sequence[Method]:
         "decomposition_metric": metrics.DecompositionMetricConfig,
     }
     return [
-        Method("spd", "Decompose a model's parameters into components.", (run, pretrain), choices=choices, cite=_CITE)
+        Method(
+            "spd",
+            "Decompose a model's parameters into components.",
+            (run, pretrain, *after),
+            choices=choices,
+            cite=_CITE,
+        )
     ]
 
 

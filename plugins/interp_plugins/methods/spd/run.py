@@ -134,7 +134,7 @@ def decompose(config: DecomposeConfig, problem: Problem, seed: int, tools: Tools
 
 def evaluate(trained: Trained, config: DecomposeConfig, seed: int) -> Measured:
     """Return what the configured metrics find."""
-    evaluation = Evaluation(trained.model, config, trained.problem.batches, seed, trained.problem.n_features)
+    evaluation = Evaluation(trained.model, config, trained.problem.evaluation_batches, seed, trained.problem.n_features)
     return measure(evaluation)
 
 

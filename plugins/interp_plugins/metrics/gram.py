@@ -82,7 +82,8 @@ def centre_columns(x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
 def double_centred(k: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
     """H K H with H = I - 11'/n: rows and columns sum to zero."""
     rows = k.mean(dim=1, dtype=torch.float64)
-    return (k - (rows[:, None] + rows[None, :] - rows.mean()).to(k.dtype)).to(k.dtype)
+    shift = (rows - rows.mean() / 2).to(k.dtype)
+    return k.sub(shift[:, None]).sub_(shift[None, :])
 
 
 def u_centred(k: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
@@ -93,9 +94,8 @@ def u_centred(k: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
     """
     n = k.shape[0]
     rows = k.sum(dim=1, dtype=torch.float64) - k.diagonal().double()
-    shift = rows / (n - 2)
-    out = k - (shift[:, None] + shift[None, :] - rows.sum() / ((n - 1) * (n - 2))).to(k.dtype)
-    return out.fill_diagonal_(0)
+    shift = ((rows - rows.sum() / (2 * (n - 1))) / (n - 2)).to(k.dtype)
+    return k.sub(shift[:, None]).sub_(shift[None, :]).fill_diagonal_(0)
 
 
 def pack(k: Float[Tensor, "n n"], index: Tensor) -> Float[Tensor, " p"]:

@@ -211,7 +211,8 @@ def _mds_map(grid: _Grid) -> Scatter:
 def _against_facts(pairs: Sequence[PairScore]) -> list[Figure]:
     """Alignment against what is known of the models of either side: loss, bits per byte, parameters."""
     found: list[Figure] = []
-    for fact, (words, log) in _FACTS.items():
+    others = {fact for pair in pairs for model in (pair.x, pair.y) for fact in model.features.facts} - set(_FACTS)
+    for fact, (words, log) in (_FACTS | {fact: (fact, False) for fact in sorted(others)}).items():
         for side, other in (("x", "y"), ("y", "x")):
             points = [(_model(pair, side), _model(pair, other), pair) for pair in pairs]
             known = [(m.features.facts[fact], o.name, m.name, p) for m, o, p in points if fact in m.features.facts]

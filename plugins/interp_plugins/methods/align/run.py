@@ -3,12 +3,14 @@
 import dataclasses
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from interp_plugins.methods.align.api import NullSettings
 from interp_plugins.methods.align.calibration import benjamini_hochberg
 from interp_plugins.methods.align.config import AlignConfig
+from interp_plugins.methods.align.downstream import add_facts
 from interp_plugins.methods.align.intervals import IntervalSettings, grid, interval, parse_grid
 from interp_plugins.methods.align.metric_choice import BoundMetric, resolve
 from interp_plugins.methods.align.pairs import ModelBank, PairScore, check_samples, ranked, score_pairs
@@ -37,6 +39,8 @@ def align(config: AlignConfig, ctx: RunContext) -> Result:
     sources_y, more = find_sources(words_y, config, ctx, config.pool_y) if words_y else ([], [])
     pairs, models = _model_pairs(sources_x, sources_y, config, ctx.device, share=len(metrics) > 1)
     check_samples(models)
+    if config.table is not None:
+        add_facts({model.name: model.features.facts for model in models}, Path(config.table))
     settings = NullSettings(
         config.n_permutations, config.alpha, config.statistic, derive_seed(ctx.seed, "align.permutations")
     )

@@ -1,11 +1,12 @@
 """Registers `interp align`."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import interp_registry
 from interp_registry.contracts.method import Method, Stage
 
-__all__ = ["methods"]
+__all__ = ["configs", "methods"]
 
 _HELP = """Measure how much models agree on which samples are alike.
 
@@ -70,6 +71,7 @@ def methods() -> Sequence[Method]:
                 ),
             ),
             api={
+                "Alignment": "interp_plugins.methods.align.reference:Alignment",
                 "align": "interp_plugins.methods.align.api:align",
                 "load_features": "interp_plugins.methods.align.reading:load_features",
                 "metric": "interp_plugins.methods.align.metric_choice:metric",
@@ -77,3 +79,9 @@ def methods() -> Sequence[Method]:
             cite=_CITE,
         )
     ]
+
+
+@interp_registry.hookimpl
+def configs() -> Sequence[Path]:
+    """The catalog of published reference features."""
+    return [Path(__file__).parent / "catalog"]

@@ -148,7 +148,7 @@ def _token_data(figure: MarkedText) -> list[Any]:
 
 def _run_section(run: RunReport, name: str, blocks: _Blocks) -> Block:
     scalars = [
-        (key, value if isinstance(value, str) else number_text(value)) for key, value in run.result.scalars.items()
+        (key, value if isinstance(value, str) else number_text(value, 3)) for key, value in run.result.scalars.items()
     ]
     n_tiles = min(len(scalars), _TILES)
     environment = flatten(run.environment)

@@ -2,10 +2,12 @@
 
 import math
 import os
+import re
+from collections.abc import Sequence
 
 from rich.text import Text
 
-from interp_cli.report.visible import shorten
+from interp_cli.report.visible import shorten, visible
 from interp_registry.figures import HeatMap
 from interp_registry.plots.palette import DARK, LIGHT, Theme, ink_on
 from interp_registry.plots.scale import ColourScale, cell_texts, number_text, scale_of
@@ -14,6 +16,7 @@ __all__ = ["heat_map_text", "plain_heat_map", "terminal_theme"]
 
 _MARK = "*"
 _MAX_LABEL = 28
+_MAX_HEADER_LINES = 3
 _MAX_ROWS_OF_NUMBERS = 40
 
 
@@ -48,16 +51,35 @@ def _marked_texts(figure: HeatMap) -> list[list[str]]:
     ]
 
 
-def _header(figure: HeatMap, labels: int, cell: int) -> Text:
-    columns = "".join(shorten(column, cell - 1).center(cell) for column in figure.columns)
-    return Text(" " * (labels + 1) + columns, style="dim")
+def _header_lines(columns: Sequence[str], cell: int) -> list[list[str]]:
+    """Column labels in as many lines as they need, three at most, each at most ``cell`` - 1 characters wide."""
+    room = cell - 1
+    wrapped = [_wrapped(visible(column), room) for column in columns]
+    height = min(max(map(len, wrapped)), _MAX_HEADER_LINES)
+    kept = [
+        lines if len(lines) <= height else [*lines[: height - 1], " ".join(lines[height - 1 :])] for lines in wrapped
+    ]
+    return [[shorten(lines[k], room) if k < len(lines) else "" for lines in kept] for k in range(height)]
+
+
+def _wrapped(label: str, width: int) -> list[str]:
+    """A label in lines of ``width`` characters, broken at spaces and behind ``-``, ``_`` and ``/``."""
+    lines = [""]
+    for piece in re.split(r"(?<=[-_/])|\s+", label):
+        glue = "" if not lines[-1] or lines[-1][-1] in "-_/" else " "
+        if lines[-1] and len(lines[-1] + glue + piece) > width:
+            lines.append(piece)
+        else:
+            lines[-1] += glue + piece
+    return lines
 
 
 def _numbered(
     figure: HeatMap, texts: list[list[str]], scale: ColourScale, theme: Theme, widths: tuple[int, int]
 ) -> list[Text]:
     labels, cell = widths
-    lines = [_header(figure, labels, cell)]
+    header = _header_lines(figure.columns, cell)
+    lines = [Text(" " * (labels + 1) + "".join(word.center(cell) for word in words), style="dim") for words in header]
     for i, row in enumerate(figure.values):
         line = Text(shorten(figure.rows[i], labels).rjust(labels) + " ")
         for value, text in zip(row, texts[i], strict=True):
@@ -119,9 +141,8 @@ def plain_heat_map(figure: HeatMap, width: int) -> str:
     lines: list[str] = []
     for start in range(0, figure.shape[1], per_block):
         chosen = slice(start, start + per_block)
-        lines.append(
-            (" " * labels + "".join(shorten(c, cell - 2).rjust(cell) for c in figure.columns[chosen])).rstrip()
-        )
+        header = _header_lines(figure.columns[chosen], cell - 1)
+        lines += [(" " * labels + "".join(word.rjust(cell) for word in words)).rstrip() for words in header]
         lines += [
             (shorten(name, labels).ljust(labels) + "".join(text.rjust(cell) for text in row[chosen])).rstrip()
             for name, row in zip(figure.rows, texts, strict=True)

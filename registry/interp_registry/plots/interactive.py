@@ -114,7 +114,7 @@ def _layout(x: Spec, y: Spec, **fields: Any) -> Spec:
 
 
 def _label_axis(labels: Sequence[str], title: str) -> Spec:
-    is_short = max(map(len, labels), default=0) <= 8
+    is_short = max(map(len, labels), default=0) <= (12 if len(labels) <= 5 else 8)
     ticks = {
         "tickmode": "array",
         "tickvals": list(range(len(labels))),

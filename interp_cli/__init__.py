@@ -7,6 +7,8 @@ so importing this package loads neither torch nor any of its friends. ``dir(inte
 from pathlib import Path
 from typing import Any
 
+__version__: str
+
 __all__ = ["__version__"]
 
 

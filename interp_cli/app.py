@@ -143,14 +143,16 @@ def build_app(plugins: Plugins | None = None) -> TyperGroup:
     assert isinstance(root, RootGroup)  # noqa: S101 - typer.Typer(cls=RootGroup) makes one
     _styled(root)
     strangers = root.commands
-    root.commands = {name: method_command(method) for name, method in plugins.methods.items()} | strangers
+    root.commands = {**{name: method_command(method) for name, method in plugins.methods.items()}, **strangers}
     root.help = _ROOT_HELP
     return root
 
 
 def _names(app: typer.Typer) -> list[str]:
     commands = [c.name or getattr(c.callback, "__name__", "").replace("_", "-") for c in app.registered_commands]
-    return commands + [str(g.name or g.typer_instance.info.name) for g in app.registered_groups]
+    return commands + [
+        str(g.name or (g.typer_instance.info.name if g.typer_instance else "")) for g in app.registered_groups
+    ]
 
 
 def _add_guarded(app: typer.Typer, add: Any, taken: set[str]) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from interp_cli import console
 from interp_cli.context import Context, Processes
@@ -14,7 +14,7 @@ from interp_cli.signals import StopFlag, stop_on_signals
 from interp_cli.system_sampler import sampled
 from interp_cli.tracking import track_result
 from interp_registry.config_io import Resolved, encode
-from interp_registry.contracts.method import Cost, Method, Result, Stage
+from interp_registry.contracts.method import Cost, Method, Result, RunContext, Stage
 from interp_registry.discovery import discover
 from interp_registry.errors import InterruptedRunError, UnknownNameError
 from interp_registry.events import EventSink, FanOut, JsonlSink, NullSink
@@ -135,7 +135,7 @@ def _run(stage: Stage[Any], config: Any, run: Run, shell: _Shell) -> Outcome:
     sink.state("running", info={"command": run.command})
     try:
         with sampled(sink):
-            result = stage.load_run()(config, context)
+            result = stage.load_run()(config, cast("RunContext", context))
         track_result(context, result)
     except BaseException as err:
         _record_failure(run, sink, err, main)
@@ -247,7 +247,7 @@ def show_cost(method: Method, stage: Stage[Any], resolved: Resolved[Any], option
         with stop_on_signals() as flag:
             shell = _Shell(options, folders, NullSink(), flag, Processes())
             context = Context(None, options, folders, NullSink(), flag, run_child(shell))  # pyright: ignore[reportArgumentType]
-            cost = estimate(resolved.config, context)
+            cost = estimate(resolved.config, cast("RunContext", context))
     if options.json:
         facts = {k: v for k, v in vars(cost).items() if v is not None}
         console.print_json({"command": command_name(method, stage), "config": resolved.data, "cost": facts})

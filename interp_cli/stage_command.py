@@ -50,7 +50,7 @@ class MethodGroup(TyperGroup):
 
     def __init__(self, method: Method) -> None:
         """Make the group of ``method``."""
-        commands = {stage.name: StageCommand(method, stage, stage.name) for stage in method.stages}
+        commands: dict[str, Any] = {stage.name: StageCommand(method, stage, stage.name) for stage in method.stages}
         super().__init__(
             name=method.name, help=method.help, commands=commands, rich_markup_mode=None, add_help_option=False
         )

@@ -56,6 +56,10 @@ def _curves_of(run: RunReport) -> Mapping[str, list[tuple[int, float]]]:
     return curves
 
 
+def _columns(points: Sequence[tuple[int, float]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return tuple(step for step, _ in points), tuple(value for _, value in points)
+
+
 def overlaid_curves(runs: Sequence[RunReport]) -> list[Figure]:
     """For each scalar that at least two runs reported over several steps, one plot with a line for each run."""
     named: list[tuple[str, Mapping[str, list[tuple[int, float]]]]] = [
@@ -66,6 +70,6 @@ def overlaid_curves(runs: Sequence[RunReport]) -> list[Figure]:
     for key in keys:
         lines: list[Any] = [(name, curves[key]) for name, curves in named if len(curves.get(key, ())) > 1]
         if len(lines) > 1:
-            series = tuple(Series(name, *zip(*points, strict=True)) for name, points in lines)
+            series = tuple(Series(name, *_columns(points)) for name, points in lines)
             figures.append(Lines(series, x_title="step", y_title=key, title=f"{key}, run by run"))
     return figures

@@ -130,7 +130,8 @@ class Registry:
         """
         if self._kinds.get(kind, root) is not root:
             raise PluginError(f"the kind {kind!r} belongs to {self._kinds[kind].__qualname__} already")
-        if not (isinstance(root, type) and issubclass(root, draccus.ChoiceRegistry)):
+        given: Any = root  # a stranger may hand over anything
+        if not (isinstance(given, type) and issubclass(given, draccus.ChoiceRegistry)):
             raise PluginError(f"{root!r} is no draccus.ChoiceRegistry and cannot hold choices")
         self._kinds[kind] = root
 
@@ -188,7 +189,7 @@ class Registry:
         self._frozen = True
 
 
-def _check_choice(kind: str, name: str, config: type, root: type) -> None:
+def _check_choice(kind: str, name: str, config: Any, root: type) -> None:
     if "/" in name or not name.strip() or name != name.strip():
         raise PluginError(f"{name!r} cannot name a {kind}", "use letters, digits, '.', '_' and '-'")
     if not (isinstance(config, type) and dataclasses.is_dataclass(config)):

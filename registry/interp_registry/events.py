@@ -165,7 +165,8 @@ class EventSink(Protocol):
 
     def heat_map(self, name: str, values: Any, **fields: Any) -> None:
         """Replace the heat map called ``name`` by a :class:`HeatMap`, or by numbers with its other ``fields``."""
-        figure = values if isinstance(values, HeatMap) else HeatMap(values, **{"title": name, **fields})
+        described: dict[str, Any] = {"title": name, **fields}
+        figure = values if isinstance(values, HeatMap) else HeatMap(values, **described)
         self.emit(HeatMapEvent(name, figure))
 
     def state(self, state: str, detail: str = "", info: dict[str, str] | None = None) -> None:

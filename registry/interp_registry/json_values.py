@@ -60,8 +60,9 @@ def _container(value: Any) -> JsonValue:
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [to_plain(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
-    if hasattr(value, "tolist"):
-        return to_plain(value.tolist())
+    as_list = getattr(value, "tolist", None)
+    if as_list is not None:
+        return to_plain(as_list())
     raise PluginError(
         f"a {type(value).__name__} cannot be written as JSON: {value!r:.80}",
         "hand over numbers, text, lists, dicts, arrays, paths or dataclasses",

@@ -15,7 +15,7 @@ class NotebookView:
         """A static HTML fragment: a table as a table, every other figure as an inline picture with its caption."""
         from interp_registry.plots.notebook import figure_html
 
-        return figure_html(self)
+        return figure_html(self)  # pyright: ignore[reportArgumentType] - only figures derive from this
 
     def plot(self) -> Any:
         """An interactive ``plotly.graph_objects.Figure`` of this figure.
@@ -25,7 +25,7 @@ class NotebookView:
         """
         from interp_registry.plots.notebook import plotly_figure
 
-        return plotly_figure(self)
+        return plotly_figure(self)  # pyright: ignore[reportArgumentType]
 
     def to_pandas(self) -> "pd.DataFrame":
         """The numbers of this figure as a data frame.

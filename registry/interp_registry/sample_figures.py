@@ -1,5 +1,8 @@
 """One figure of every kind, small and always the same: for testing whatever draws figures."""
 
+# pyright: reportArgumentType=false
+# Figures take lists and arrays as well as the tuples that they keep.
+
 import math
 
 from interp_registry.figures import (

@@ -7,12 +7,12 @@ import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from interp_registry.catalog import Catalog
 from interp_registry.config_io import decode, encode, fields_of
 from interp_registry.contracts.data import Dataset
-from interp_registry.contracts.method import Method, Result, Stage
+from interp_registry.contracts.method import Method, Result, RunContext, Stage
 from interp_registry.contracts.metric import Metric, Permutable, State, Subsettable, info_of
 from interp_registry.contracts.tracker import TrackedRun, Tracker
 from interp_registry.errors import PluginError
@@ -330,7 +330,7 @@ class FakeContext:
         assert stage is not None  # noqa: S101 - for the type checker
         run = RunStore(self.folder / "runs").create(name, encode(config))
         run.start()
-        run.finish(stage.load_run()(config, self).to_json())
+        run.finish(stage.load_run()(config, cast("RunContext", self)).to_json())
         return run
 
 
@@ -338,6 +338,6 @@ def run_stage(stage: Stage[Any], config: Any, folder: Path, seed: int = 0) -> Re
     """Run a stage in a fake context and check that its result can be stored as JSON."""
     import json
 
-    result = stage.load_run()(config, FakeContext(folder, seed))  # pyright: ignore[reportArgumentType]
+    result = stage.load_run()(config, cast("RunContext", FakeContext(folder, seed)))
     json.dumps(result.to_json(), allow_nan=False)
     return result

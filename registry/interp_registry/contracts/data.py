@@ -246,6 +246,7 @@ def fingerprint_samples(samples: Dataset) -> str:
 
 def _update(digest: Any, value: Any) -> None:
     """Feed a value with a tag and its length, so that no two different samples give the same bytes."""
+    raw = getattr(value, "tobytes", None)
     if is_dataclass(value) and not isinstance(value, type):
         for item in fields(value):
             _update(digest, item.name)
@@ -254,10 +255,10 @@ def _update(digest: Any, value: Any) -> None:
         digest.update(f"({len(value)}:".encode())
         for member in value:
             _update(digest, member)
-    elif hasattr(value, "tobytes") and hasattr(value, "size"):
-        shape = getattr(value, "shape", value.size)
-        _update(digest, f"{getattr(value, 'mode', value.__class__.__name__)}{shape}")
-        _update(digest, value.tobytes())
+    elif raw is not None and hasattr(value, "size"):
+        shape = getattr(value, "shape", getattr(value, "size", None))
+        _update(digest, f"{getattr(value, 'mode', type(value).__name__)}{shape}")
+        _update(digest, raw())
     else:
         data = value if isinstance(value, bytes) else repr(value).encode()
         digest.update(f"{len(data)}:".encode() + data)

@@ -218,7 +218,8 @@ class Stage(Generic[C]):
     @property
     def config_type(self) -> type[C]:
         """The configuration class, imported if need be."""
-        return load_attribute(self.config) if isinstance(self.config, str) else self.config
+        found: Any = load_attribute(self.config) if isinstance(self.config, str) else self.config
+        return found
 
     def load_run(self) -> Callable[[C, RunContext], Result]:
         """The function that does the work, imported if need be."""

@@ -61,7 +61,7 @@ def number_text(value: float | bool | None, digits: int = 4) -> str:
         return str(value)
     if not math.isfinite(value):
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
-    if value == int(value) and abs(value) < 1e6:
+    if float(value).is_integer() and abs(value) < 1e6:
         return str(int(value))
     return f"{value:.{digits}g}"
 

@@ -170,7 +170,7 @@ def _draw_lines(axes: "Axes", figure: Lines, theme: Theme) -> None:
         colour = theme.series[i % len(theme.series)]
         if series.low:
             axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.16, linewidth=0)
-        style = {
+        style: dict[str, Any] = {
             "linestyle": "--" if series.dashed else "-",
             "marker": "o" if series.markers or len(series.x) == 1 else "",
         }

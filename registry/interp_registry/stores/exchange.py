@@ -179,7 +179,7 @@ def _write_parquet(entry: FeatureEntry, pool: str, layers: "Mapping[str, Tensor]
 
 def _write_zarr(entry: FeatureEntry, pool: str, layers: "Mapping[str, Tensor]", folder: Path) -> list[Path]:
     try:
-        import zarr
+        import zarr  # pyright: ignore[reportMissingImports] - an extra
     except ImportError as err:
         raise MissingDependencyError("zarr is not installed", "pip install 'interp-cli[zarr]'") from err
     path = folder / f"{entry.key}_{pool}.zarr"

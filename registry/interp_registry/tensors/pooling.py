@@ -41,12 +41,13 @@ def parse_pooling(text: str) -> dict[str, tuple[Pooling, ...]]:
         modality, equals, names = part.rpartition("=")
         if equals and modality.strip() not in {"language", "vision"}:
             raise UnknownNameError("modality", modality.strip(), ["language", "vision"], "--pool")
-        poolings = tuple(_known(name.strip()) for name in names.split("+"))
+        poolings: tuple[Pooling, ...] = tuple(_known(name.strip()) for name in names.split("+"))
         for key in [modality.strip()] if equals else ["language", "vision"]:
             if key in chosen:
                 raise UsageError(f"--pool {text!r} names a pooling for {key} twice", "join several with '+': avg+last")
             chosen[key] = poolings
-    return {"language": ("avg",), "vision": ("avg",)} | chosen
+    default: dict[str, tuple[Pooling, ...]] = {"language": ("avg",), "vision": ("avg",)}
+    return default | chosen
 
 
 def _known(name: str) -> Pooling:

@@ -11,6 +11,7 @@ from interp_plugins.methods.demo.config import DemoConfig
 from interp_plugins.methods.demo.figures import all_figures, lead, loss_correlation, pair_table
 from interp_plugins.methods.demo.grid import Grid
 from interp_plugins.methods.extract.config import ExtractConfig
+from interp_plugins.metrics.config import MutualKnnConfig
 from interp_registry.contracts.method import Cost, Failure, Result, RunContext
 from interp_registry.stores.run import Run
 
@@ -71,7 +72,7 @@ def _grid(
         AlignConfig(
             models=list(language.values()),
             against=list(vision.values()),
-            metric=["mutual_knn"],
+            metric=[MutualKnnConfig()],
             topk=config.topk,
             permutations=str(config.permutations),
             clamp="quantile-exact",

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from interp_registry.stores.background import BackgroundWriter
 from interp_registry.stores.features import FeatureEntry, FeaturePlan, FeatureRequest, FeatureStore
+from interp_registry.stores.hashing import fast_digest, new_digest
 
 LAYERS, WIDTH = 33, 4096
 _LIBC = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
@@ -59,6 +60,15 @@ def stored(folder: Path, shards: Sequence[dict[str, Tensor]], algorithm: str, ba
     seconds = time.perf_counter() - started
     entry.finish()
     return seconds
+
+
+def hash_seconds(algorithm: str) -> float:
+    """CPU-seconds that the hashing thread needs for a GB."""
+    data = memoryview(os.urandom(64 << 20))
+    started = time.thread_time()
+    new_digest(algorithm).update(data)
+    fast_digest(data)
+    return (time.thread_time() - started) / len(data) * 1e9
 
 
 def cached_bytes(path: Path) -> int:
@@ -131,9 +141,13 @@ def main() -> None:
     for name, values in seconds.items():
         each = [b / v for b, v in zip(seconds["raw write + fsync"], values, strict=True)]
         median = statistics.median(values)
-        print(
-            f"{name:28} {size / median / 1e6:8.0f} MB/s   ratio {base / median:.2f}   paired {statistics.median(each):.2f}"
-        )
+        cpu = statistics.median(busy[name]) / size * 1e9
+        rate, ratio = size / median / 1e6, statistics.median(each)
+        print(f"{name:28} {rate:8.0f} MB/s   ratio {base / median:.2f}, paired {ratio:.2f}   CPU {cpu:.2f} s/GB")
+    for algorithm in ("sha256", "xxh3"):
+        cpu = hash_seconds(algorithm)
+        hidden = base / max(base, cpu * size / 1e9)
+        print(f"{algorithm}: {cpu:.2f} CPU-s/GB; ratio to expect where it has a core of its own: {hidden:.2f}")
     folder = Path(tempfile.mkdtemp(dir=options.folder))
     try:
         stored(folder, shards, "sha256", background=False)

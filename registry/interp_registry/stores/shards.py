@@ -52,6 +52,7 @@ _NAMES = {tag: name for name, (tag, _) in DTYPES.items()}
 _METADATA = "__metadata__"
 _KEY = "interp"
 _FETCH = 128 << 10  # kernels cut longer requests short
+_EARLY_SYNC = 4 << 20
 _HEADER_LIMIT = 100_000_000
 _DIGITS = {"sha256": 64, "xxh3": 32}
 
@@ -187,6 +188,9 @@ def write_shard(
             data = _bytes_of(tensors[name])
             hashing.add(data)
             file.write(data)
+        if parts and max(part.end for part in parts.values()) >= _EARLY_SYNC:
+            file.flush()
+            os.fsync(file.fileno())  # the disk works while the rest is hashed; the header is synced with the file's end
         whole, fast = hashing.finish()
     digests = {algorithm: whole, "parts": dict(zip(parts, fast, strict=True))}
     file.seek(0)

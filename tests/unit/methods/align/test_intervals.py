@@ -15,6 +15,7 @@ from interp_plugins.methods.align.intervals import (
 )
 from interp_plugins.methods.align.metric_choice import metric
 from interp_plugins.methods.align.run import align as run_align
+from interp_plugins.metrics.config import MutualKnnConfig, SvccaConfig
 from interp_plugins.metrics.layer_bank import LayerBank
 from interp_registry.errors import UsageError
 
@@ -131,7 +132,7 @@ def test_the_command_reports_intervals_and_curves(tmp_path, ctx, make_layers):
     for seed in (1, 2):
         paths.append(str(tmp_path / f"m{seed}.npy"))
         np.save(paths[-1], np.stack([a.numpy() for a in make_layers(2, seed=seed)], axis=1))
-    config = AlignConfig(models=paths, metric=["mutual_knn", "svcca"], option=["dim=3"], permutations="off", ci="auto")
+    config = AlignConfig(models=paths, metric=[MutualKnnConfig(), SvccaConfig(dim=3)], permutations="off", ci="auto")
     config.ci_draws, config.n_grid = 20, "32,64"
     result = run_align(config, ctx)
     first, second = result.data["pairs"]

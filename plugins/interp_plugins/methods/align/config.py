@@ -7,14 +7,14 @@ from interp_plugins.metrics.config import MutualKnnConfig
 from interp_registry.choices import MetricConfig
 from interp_registry.errors import ConfigError
 
-__all__ = ["AlignConfig", "FeatureOptions"]
+__all__ = ["AlignConfig", "FeatureOptions", "LayersConfig", "SourceOptions"]
 
 Modality = Literal["all", "language", "vision"]
 
 
 @dataclass
-class FeatureOptions:
-    """Which features are compared, and how they are prepared."""
+class SourceOptions:
+    """Where missing features come from."""
 
     dataset: str = ""
     """data set to extract missing features from, as `interp extract --dataset` takes it; its default when left out"""
@@ -26,12 +26,18 @@ class FeatureOptions:
     """which caption of each image to extract; several are joined; the first when left out"""
     loss: bool = False
     """also compute each language model's loss while extracting, to set alignment against it"""
+    extract: bool = True
+    """extract missing features first (--no-extract refuses)"""
+
+
+@dataclass
+class FeatureOptions(SourceOptions):
+    """Which features are compared, and how they are prepared."""
+
     pool_x: str | None = None
     """pooling of the first side, where features have several"""
     pool_y: str | None = None
     """pooling of the second side, where features have several"""
-    extract: bool = True
-    """extract missing features first (--no-extract refuses)"""
     clamp: Literal["quantile", "quantile-exact"] | None = None
     """clamp outliers: quantile (mean of per-sample quantiles) or quantile-exact (of all values); no clamp when left out"""
     quantile: float = 0.95
@@ -106,3 +112,15 @@ class AlignConfig(FeatureOptions):
             raise ConfigError(f"{self.ci_level} is outside (0, 1)", "ci_level", "0.95 is usual")
         if not 0 < self.quantile <= 1:
             raise ConfigError(f"{self.quantile} is outside (0, 1]", "quantile", "0.95 is the published choice")
+
+
+@dataclass
+class LayersConfig(SourceOptions):
+    """Which models' layers are described; features are taken as they are."""
+
+    models: list[str] = field(
+        default_factory=list, metadata={"positional": True, "complete": "interp_plugins.embedded.zoo:names"}
+    )
+    """models, model sets, stored keys or feature files"""
+    pool: str | None = None
+    """pooling, where features have several"""

@@ -13,6 +13,11 @@ _HELP = """Measure how much models agree on which samples are alike.
 Every layer of one model is compared with every layer of the other, and the best pair is set against a null in which the samples of
 one model are shuffled. Give model names, model sets, stored keys or feature files (npy, npz, safetensors, pt, parquet)."""
 
+_LAYERS_HELP = """Describe the layers of models: dimensionality, spectrum, anisotropy, and change from layer to layer.
+
+Effective rank, participation ratio, components for 95 % of the variance, spectral decay, intrinsic dimension, mean cosine, norm, linear
+CKA with the layer before, drift and angle, and how far distances between samples have moved from those of the first layer."""
+
 _CITE = (
     """@inproceedings{huh2024platonic,
   title={Position: The Platonic Representation Hypothesis},
@@ -63,11 +68,18 @@ def methods() -> Sequence[Method]:
                         "--pool_y": "--pool-y",
                     },
                     examples=(
-                        "align lang-64 vision-64",
-                        "align lang-32 lang-64 --with vision-64 --metric 'cka*',mutual_knn",
+                        "align lm-d64 vit-d64",
+                        "align lm-d32 lm-d64 --with vit-d64 --metric 'cka*',mutual_knn --ci",
                         "align a.npy b.safetensors --null off",
                         "align --modelset-x val --modelset-y val --no-extract",
                     ),
+                ),
+                Stage(
+                    name="layers",
+                    help=_LAYERS_HELP,
+                    config="interp_plugins.methods.align.config:LayersConfig",
+                    run="interp_plugins.methods.align.layers:layers",
+                    examples=("align layers lm-d64 vit-d64", "align layers features.safetensors"),
                 ),
             ),
             api={

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interp_plugins.methods.align.config import AlignConfig, FeatureOptions
+from interp_plugins.methods.align.config import AlignConfig, SourceOptions
 from interp_plugins.methods.align.reading import LoadedFeatures, load_features, means_file
 from interp_registry.catalog import Catalog
 from interp_registry.config_io import Override, resolve
@@ -19,7 +19,7 @@ from interp_registry.errors import UnknownNameError, UsageError
 if TYPE_CHECKING:
     from interp_registry.stores.features import FeatureEntry
 
-__all__ = ["Source", "find_sources", "load_entry", "sides"]
+__all__ = ["Source", "find_sources", "load_entry", "opened_words", "sides"]
 
 _log = logging.getLogger(__name__)
 _SECTION = "modelsets"
@@ -65,7 +65,7 @@ def sides(config: AlignConfig, catalog: Catalog) -> tuple[list[str], list[str]]:
 
 
 def find_sources(
-    words: Sequence[str], options: FeatureOptions, ctx: RunContext, pool: str | None
+    words: Sequence[str], options: SourceOptions, ctx: RunContext, pool: str | None
 ) -> tuple[list[Source], list[Failure]]:
     """Features for every word, extracted first where they are missing.
 
@@ -95,6 +95,11 @@ def load_entry(entry: "FeatureEntry", pool: str | None) -> LoadedFeatures:
     facts = {key: float(totals[key]) for key in _FACTS if isinstance(totals.get(key), int | float)}
     features = [entry.read(layer, pool).float() for layer in entry.layers]
     return LoadedFeatures(_model_of(entry), features, list(entry.layers), entry.ids, facts, addressed=True)
+
+
+def opened_words(words: Sequence[str], catalog: Catalog) -> list[str]:
+    """The words with each model set replaced by all of its models."""
+    return _opened(words, "all", catalog)
 
 
 def _marked(name: str | None) -> list[str]:
@@ -144,7 +149,7 @@ def _model_of(entry: "FeatureEntry") -> str:
     return str(entry.manifest["request"]["model"])
 
 
-def _stored(word: str, options: FeatureOptions, ctx: RunContext, pool: str | None) -> "FeatureEntry | None":
+def _stored(word: str, options: SourceOptions, ctx: RunContext, pool: str | None) -> "FeatureEntry | None":
     """The stored features that a word names: by key, or by model when that leaves no choice."""
     if word in ctx.features.keys() or _KEY.search(word):  # noqa: SIM118 - a method, not a mapping
         return ctx.features.get(word)
@@ -157,7 +162,7 @@ def _stored(word: str, options: FeatureOptions, ctx: RunContext, pool: str | Non
     return matching[0] if len(matching) == 1 and not options.extract else None
 
 
-def _matches(entry: "FeatureEntry", model: str, options: FeatureOptions, pool: str | None) -> bool:
+def _matches(entry: "FeatureEntry", model: str, options: SourceOptions, pool: str | None) -> bool:
     request = entry.manifest["request"]
     return (
         entry.complete
@@ -169,7 +174,7 @@ def _matches(entry: "FeatureEntry", model: str, options: FeatureOptions, pool: s
 
 
 def _extracted(
-    words: Sequence[str], options: FeatureOptions, ctx: RunContext, pool: str | None
+    words: Sequence[str], options: SourceOptions, ctx: RunContext, pool: str | None
 ) -> "tuple[dict[str, list[FeatureEntry]], list[Failure]]":
     """Run `interp extract` on models (stored shards are not computed again) and open what it wrote."""
     if not options.extract:
@@ -196,7 +201,7 @@ def _extracted(
     return entries, [Failure(**failure) for failure in result.get("failures", [])]
 
 
-def _settings(words: Sequence[str], options: FeatureOptions, pool: str | None) -> list[Override]:
+def _settings(words: Sequence[str], options: SourceOptions, pool: str | None) -> list[Override]:
     """The extraction's options, written as on its command line."""
     dataset = _PUBLISHED.get(options.dataset, options.dataset)
     if options.subset is not None:

@@ -1,4 +1,6 @@
-"""How long it takes to launch 100 tasks: folder, code snapshot, submission. Run it inside any repository:
+"""How long it takes to launch 100 tasks: folder, code snapshot, submission.
+
+Run it inside any repository::
 
     python benchmarks/launch_overhead.py [--launcher slurm|print] [--tasks 100] [--repeats 5]
 

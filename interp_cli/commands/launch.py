@@ -14,6 +14,7 @@ from interp_cli.launch.options import LaunchOptions, command_from, launcher_conf
 from interp_cli.launch.show import follow_log, show_plan, show_status, show_submitted, status_json
 from interp_cli.launch.status import cancel, log_of, retry, task_states
 from interp_cli.launch.submit import plan, submit
+from interp_cli.launch.sweep_check import stage_of
 from interp_registry.choices import LauncherConfig, choice_names
 from interp_registry.discovery import discover
 from interp_registry.errors import UsageError
@@ -45,9 +46,8 @@ def _launch(name: str, values: Mapping[str, Any]) -> int:
     command = _command_of(values["ctx"].args)
     tasks = _tasks(command, values["array"])
     parent = layout(options.out).launches
-    request = request_from(
-        options, launcher_config(name, values), tasks, parent, {"kind": "array", "command": list(command)}
-    )
+    details = {"kind": "array", "command": list(command), "resumable": stage_of(command) is not None}
+    request = request_from(options, launcher_config(name, values), tasks, parent, details)
     if options.dry_run:
         launch, launcher, notes = plan(request)
         show_plan(launcher.script(launch, range(launch.n_tasks)), tasks, notes, as_json=options.json)

@@ -37,6 +37,7 @@ REQUEUED = 85
 
 _STOP_SECONDS = 30.0
 _ERROR_CHARACTERS = 300
+_ERROR_LINES = 6
 
 
 class Inbox:
@@ -207,11 +208,12 @@ def _run_folder(folder: LaunchFolder, task: int) -> str:
 
 
 def _last_words(log: Path) -> str:
-    """The last line of output that says something."""
+    """The last error message among the output's last lines, or else the last line that says something."""
     if not log.is_file():
         return ""
     with log.open("rb") as source:
         source.seek(max(0, source.seek(0, os.SEEK_END) - 8192))
         lines = source.read().decode("utf-8", errors="replace").splitlines()
     said = [line.strip() for line in lines if line.strip()]
-    return said[-1][:_ERROR_CHARACTERS] if said else ""
+    errors = [line.removeprefix("error ") for line in said[-_ERROR_LINES:] if line.startswith("error ")]
+    return (errors or said or [""])[-1][:_ERROR_CHARACTERS]

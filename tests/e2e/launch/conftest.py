@@ -40,6 +40,31 @@ class Nested:
 
 
 @dataclass
+class Count:
+    """Counts to ten."""
+
+    to: int = 10
+    """where to stop"""
+
+
+def count(config: Count, ctx: object) -> Result:
+    import time
+
+    place = ctx.run.artifact("checkpoints/reached")
+    reached = int(place.read_text()) if place.exists() else 0
+    log = Path(os.environ["COUNT_LOG"])
+    while reached < config.to and not ctx.stopping:
+        time.sleep(0.2)
+        reached += 1
+        place.write_text(str(reached))
+        with log.open("a") as target:
+            target.write(f"{reached}\\n")
+    if reached < config.to:
+        return Result()
+    return Result(scalars={"reached": reached})
+
+
+@dataclass
 class Sum:
     """Adds up the ranks."""
 
@@ -68,6 +93,7 @@ Parabola.__annotations__["nested"] = Nested
 def methods() -> list[Method]:
     return [
         Method("parabola", "A parabola.", (Stage("parabola", "A parabola.", Parabola, parabola),)),
+        Method("count", "A count.", (Stage("count", "A count.", Count, count),)),
         Method("total", "A sum.", (Stage("total", "A sum.", Sum, total),)),
     ]
 '''

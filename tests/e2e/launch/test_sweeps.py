@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from interp_cli.launch.folder import LaunchFolder
+from interp_cli.launch.leases import newest_lease
+
 pytestmark = pytest.mark.slow
 
 GRID = """\
@@ -106,3 +109,21 @@ def test_a_tpe_sweep_goes_on_after_its_owner_was_killed(interp: Any, own_home: P
     assert len(rows) == 6
     assert {row["state"] for row in rows} == {"done"}
     assert all(float(row["y"]) == pytest.approx(-((float(row["x"]) - 0.7) ** 2)) for row in rows)
+
+
+def test_a_task_that_is_interrupted_goes_on_in_the_run_that_it_had_begun(interp: Any, tmp_path: Path) -> None:
+    log = tmp_path / "count.log"
+    words = ("launch", "local", "--json", "--pass-env", "COUNT_LOG", "--", "count", "--no-report", "--to", "15")
+    folder = LaunchFolder(Path(_launch(interp(*words, COUNT_LOG=str(log)))["folder"]))
+    deadline = time.monotonic() + 60
+    while not (log.exists() and len(log.read_text().split()) >= 3) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(newest_lease(folder.leases, 0).owner.pid, signal.SIGTERM)
+    while folder.ended(0) is None and time.monotonic() < deadline + 60:
+        time.sleep(0.1)
+    ended = folder.ended(0)
+    assert (ended.state, ended.generation) == ("done", 2)
+    assert log.read_text().split() == [str(k) for k in range(1, 16)]
+    runs = list(Path(ended.run).parent.iterdir())
+    assert len(runs) == 1
+    assert json.loads((runs[0] / "result.json").read_text())["scalars"]["reached"] == 15

@@ -1,14 +1,42 @@
 """The parts that Figures are made of: lines, references, nodes, edges, pictures, candidate tokens."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from interp_registry.errors import PluginError
 from interp_registry.records import Record
 
-__all__ = ["Edge", "Node", "Picture", "Reference", "Series", "TopToken", "Vector"]
+__all__ = [
+    "Edge",
+    "Matrix",
+    "Node",
+    "Order",
+    "Picture",
+    "Places",
+    "Reference",
+    "Series",
+    "TextMatrix",
+    "Texts",
+    "TopToken",
+    "Vector",
+]
 
-Vector: TypeAlias = tuple[float, ...]
+if TYPE_CHECKING:
+    # What callers may hand over. Records coerce it, by the annotations below, to nested tuples (arrays work too).
+    Vector: TypeAlias = Sequence[float]
+    Matrix: TypeAlias = Sequence[Sequence[float]]
+    Texts: TypeAlias = Sequence[str]
+    TextMatrix: TypeAlias = Sequence[Sequence[str]]
+    Places: TypeAlias = Sequence[tuple[int, int]]
+    Order: TypeAlias = Sequence[int]
+else:
+    Vector: TypeAlias = tuple[float, ...]
+    Matrix: TypeAlias = tuple[tuple[float, ...], ...]
+    Texts: TypeAlias = tuple[str, ...]
+    TextMatrix: TypeAlias = tuple[tuple[str, ...], ...]
+    Places: TypeAlias = tuple[tuple[int, int], ...]
+    Order: TypeAlias = tuple[int, ...]
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 

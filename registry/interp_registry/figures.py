@@ -12,12 +12,25 @@ and ``name`` (stem of the files drawn from it; made from the title when empty). 
 :data:`FIGURES_VERSION`; adding a kind or a field raises it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, TypeAlias
 
 from interp_registry.errors import CorruptError, PluginError, near_names
-from interp_registry.figure_parts import Edge, Node, Picture, Reference, Series, TopToken, Vector
+from interp_registry.figure_parts import (
+    Edge,
+    Matrix,
+    Node,
+    Order,
+    Picture,
+    Places,
+    Reference,
+    Series,
+    TextMatrix,
+    Texts,
+    TopToken,
+    Vector,
+)
 from interp_registry.json_values import JsonValue
 from interp_registry.notebook import NotebookView
 from interp_registry.records import Record
@@ -47,9 +60,6 @@ __all__ = [
 FIGURES_VERSION = 1
 """Raised whenever a kind or a field is added."""
 
-Matrix: TypeAlias = tuple[tuple[float, ...], ...]
-Texts: TypeAlias = tuple[str, ...]
-TextMatrix: TypeAlias = tuple[tuple[str, ...], ...]
 Cell: TypeAlias = str | float | int | bool | None
 
 
@@ -105,9 +115,9 @@ class HeatMap(Figure):
     center: float | None = None
     annotations: TextMatrix = ()
     hover: TextMatrix = ()
-    marked: tuple[tuple[int, int], ...] = ()
-    row_order: tuple[int, ...] = ()
-    column_order: tuple[int, ...] = ()
+    marked: Places = ()
+    row_order: Order = ()
+    column_order: Order = ()
     digits: int = 3
 
     @property
@@ -134,7 +144,7 @@ class HeatMap(Figure):
         down, right = self.row_order or tuple(range(n_rows)), self.column_order or tuple(range(n_columns))
         rows, columns = self.rows or tuple(map(str, range(n_rows))), self.columns or tuple(map(str, range(n_columns)))
 
-        def pick(matrix: tuple[tuple[Any, ...], ...]) -> tuple[tuple[Any, ...], ...]:
+        def pick(matrix: Sequence[Sequence[Any]]) -> Any:
             return tuple(tuple(matrix[i][j] for j in right) for i in down) if matrix else ()
 
         return replace(
@@ -314,7 +324,7 @@ class Table(Figure):
 
     columns: Texts
     rows: tuple[tuple[Cell, ...], ...]
-    notes: tuple[str, ...] = ()
+    notes: Texts = ()
     digits: int = 4
 
     def check(self) -> None:

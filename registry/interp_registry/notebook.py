@@ -11,13 +11,13 @@ __all__ = ["NotebookView"]
 class NotebookView:
     """Gives a Figure ``_repr_html_()`` (needs no network), ``plot()`` (interactive) and ``to_pandas()``."""
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self: Any) -> str:
         """A static HTML fragment: a table as a table, every other figure as an inline picture with its caption."""
         from interp_registry.plots.notebook import figure_html
 
         return figure_html(self)  # pyright: ignore[reportArgumentType] - only figures derive from this
 
-    def plot(self) -> Any:
+    def plot(self: Any) -> Any:
         """An interactive ``plotly.graph_objects.Figure`` of this figure.
 
         Raises:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from interp_registry.imports import load_attribute
 
 if TYPE_CHECKING:
+    import pandas as pd
     from accelerate import Accelerator
 
     from interp_registry.catalog import Catalog
@@ -96,6 +97,28 @@ class Result:
             "failures": [dataclasses.asdict(failure) for failure in self.failures],
             **_json_value(self.data),
         }
+
+    def _repr_html_(self) -> str:
+        """Numbers, tables and figures for a notebook, as a static fragment that needs no network."""
+        from interp_registry.plots.notebook import result_html
+
+        return result_html(self)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """The first table as a data frame; the named numbers when there is no table."""
+        import pandas as pd
+
+        return self.tables[0].to_pandas() if self.tables else pd.DataFrame([self.scalars])
+
+    def plot(self) -> Any:
+        """The first figure that has axes, as an interactive ``plotly.graph_objects.Figure``.
+
+        Raises:
+            UsageError: There is none.
+        """
+        from interp_registry.plots.notebook import first_plot
+
+        return first_plot(self.figures)
 
 
 def _json_value(value: Any) -> Any:

@@ -2,7 +2,8 @@
 
 import base64
 import html
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from interp_registry.errors import UsageError
 from interp_registry.figures import Figure, Scatter, Table
@@ -12,7 +13,12 @@ from interp_registry.plots.scale import number_text
 from interp_registry.plots.static import draw_bytes
 from interp_registry.regression import fit_line
 
-__all__ = ["figure_html", "plotly_figure", "regression_sentence", "table_html"]
+if TYPE_CHECKING:
+    from interp_registry.contracts.method import Result
+
+__all__ = ["figure_html", "first_plot", "plotly_figure", "regression_sentence", "result_html", "table_html"]
+
+_SHOWN_FIGURES = 8
 
 
 def figure_html(figure: Figure) -> str:
@@ -59,3 +65,24 @@ def plotly_figure(figure: Figure) -> Any:
     title = "<br>".join(html.escape(line) for line in (figure.title, regression_sentence(figure)) if line)
     layout = {"template": "none", **spec["layout"], "title": {"text": title}, "margin": {"t": 80}}
     return go.Figure(data=spec["data"], layout=layout)
+
+
+def first_plot(figures: Sequence[Figure]) -> Any:
+    """The first of ``figures`` that has axes, as an interactive figure.
+
+    Raises:
+        UsageError: None has.
+    """
+    for figure in figures:
+        if is_plot(figure):
+            return plotly_figure(figure)
+    raise UsageError("the result has no figure with axes", "show the object itself, or use to_pandas()")
+
+
+def result_html(result: "Result") -> str:
+    """Numbers, tables and at most eight figures of a result; all text escaped."""
+    rows = tuple((name, value) for name, value in result.scalars.items())
+    numbers = [table_html(Table(("", ""), rows))] if rows else []
+    shown = [figure_html(figure) for figure in (*result.tables, *result.figures[:_SHOWN_FIGURES])]
+    rest = len(result.figures) - _SHOWN_FIGURES
+    return "\n".join([*numbers, *shown, *([f"<p>and {rest} more figures</p>"] if rest > 0 else [])])

@@ -72,8 +72,7 @@ def _grid(
         AlignConfig(
             models=list(language.values()),
             against=list(vision.values()),
-            metric=[MutualKnnConfig()],
-            topk=config.topk,
+            metric=[MutualKnnConfig(topk=config.topk)],
             permutations=str(config.permutations),
             clamp="quantile-exact",
             skip_embedding=config.skip_embedding,

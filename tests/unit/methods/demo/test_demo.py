@@ -1,14 +1,20 @@
 """The demonstration's figures say what was measured, with controls, null and ceiling beside it."""
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from interp_plugins.embedded.world import captions, join, scenes
+from interp_plugins.methods.align.run import chosen_metrics
 from interp_plugins.methods.demo.ceiling import ceiling, scene_oracle, semantic_reading
 from interp_plugins.methods.demo.config import DemoConfig
 from interp_plugins.methods.demo.figures import against_loss, all_figures, lead, loss_correlation, matrix, pair_table
 from interp_plugins.methods.demo.grid import Grid, shown_name
+from interp_plugins.methods.demo.run import run
 from interp_registry.errors import ConfigError
+from interp_registry.events import MemorySink
 
 LANGUAGE = ["lm-d32", "lm-d64", "lm-d32-init", "lm-d64-init"]
 VISION = ["vit-d32", "vit-d64", "vit-d32-init"]
@@ -110,3 +116,36 @@ def test_the_ceiling_rises_with_captions_and_stands_above_chance():
 def test_impossible_settings_are_refused(fields):
     with pytest.raises(ConfigError):
         DemoConfig(**fields)
+
+
+class FakeContext:
+    """Answers as extract and align would, and remembers what it was asked."""
+
+    def __init__(self):
+        self.asked, self.events = [], MemorySink()
+        self.features = SimpleNamespace(get=lambda _key: SimpleNamespace(totals={"loss": 2.0}))
+
+    def run_stage(self, name, config):
+        self.asked.append((name, config))
+        if name == "extract":
+            made = [{"model": model, "key": f"key-{model}"} for model in config.models]
+            return SimpleNamespace(result={"features": made})
+        names = [[key.removeprefix("key-") for key in side] for side in (config.models, config.against)]
+        pairs = [{"x": x, "y": y, **record(i, j)} for i, x in enumerate(names[0]) for j, y in enumerate(names[1])]
+        return SimpleNamespace(result={"pairs": pairs})
+
+
+def test_the_stage_extracts_every_model_once_for_each_text_and_aligns_them_by_the_published_protocol():
+    ctx = FakeContext()
+    result = run(DemoConfig(captions=[1, 3], limit=64, topk=5), ctx)
+    stages = [(name, getattr(config, "dataset", None)) for name, config in ctx.asked]
+    texts = [("extract", f"shapes:captions_per_item={n}") for n in (1, 3)]
+    assert stages == [("extract", "shapes"), texts[0], ("align", ""), texts[1], ("align", "")]
+    assert all(config.loss for name, config in ctx.asked if name == "extract" and config.dataset != "shapes")
+    aligned = ctx.asked[2][1]
+    assert [metric.name for metric in chosen_metrics(aligned)] == ["mutual_knn"]
+    assert (aligned.metric[0].topk, aligned.clamp, aligned.n_permutations) == (5, "quantile-exact", 200)
+    assert result.data["matrix"]["3 captions"]["lm-d64"]["vit-d64"] == pytest.approx(0.07)
+    assert set(result.data["correlations"]) == {"1 caption", "3 captions"}
+    assert result.scalars["scenes"] == 1024
+    json.dumps(result.to_json(), allow_nan=False)

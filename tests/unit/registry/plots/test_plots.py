@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from interp_registry.contracts.method import Result
 from interp_registry.errors import PluginError, UsageError
 from interp_registry.figures import HeatMap, Picture, Scatter, Table
 from interp_registry.plots.interactive import is_plot, plot_spec, themed
@@ -163,3 +164,17 @@ def test_cells_show_scores_without_the_leading_zero_and_counts_without_decimals(
     assert cell_texts(HeatMap([[0.0864, -0.5, math.nan]])) == [[".086", "-.500", ""]]
     assert cell_texts(HeatMap([[1.0, 20.0]])) == [["1", "20"]]
     assert cell_texts(HeatMap([[1.5]], digits=1)) == [["1.5"]]
+
+
+def test_a_result_shows_itself_in_a_notebook_with_its_names_escaped():
+    figures = sample_figures()
+    result = Result({"<b>score</b>": 0.5}, [figures[8]], figures[:2])
+    shown = result._repr_html_()
+    assert "<b>" not in shown
+    assert shown.count("<img") == 2
+    assert shown.count("<table") == 2
+    assert result.to_pandas().shape == (3, 4)
+    assert Result({"score": 0.5}).to_pandas().loc[0, "score"] == 0.5
+    assert len(result.plot().data) == 2
+    with pytest.raises(UsageError, match="no figure with axes"):
+        Result().plot()

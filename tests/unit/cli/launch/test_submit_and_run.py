@@ -27,7 +27,7 @@ import json, os, sys, time
 from pathlib import Path
 out, word = Path(sys.argv[1]), sys.argv[2]
 if word == "fail" and not (out / "mended").exists():
-    print("working"); sys.exit("error it went wrong\n  try again")
+    print("working"); sys.exit("error it went wrong\\n  try again")
 if word == "sleep" and not (out / "mended").exists():
     (out / "asleep").touch(); time.sleep(60)
 (out / f"{os.environ['INTERP_TASK']}.json").write_text(json.dumps({"argv": sys.argv[2:], "env": dict(os.environ)}))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from interp_plugins.datasets.resolve import select_dataset
 from interp_plugins.methods.extract.api import extract
 from interp_registry.discovery import discover

@@ -67,15 +67,19 @@ class WebDataset(Dataset):
         return len(self._entries)
 
     def __getitem__(self, index: int) -> Any:
-        if self.modalities == {"language"}:
+        if self.modalities == frozenset({"language"}):
             return TextSample(self.key(index), self.text(index))
-        if self.modalities == {"vision"}:
+        if self.modalities == frozenset({"vision"}):
             return ImageSample(self.key(index), self.image(index))
         return CaptionedImage(self.key(index), self.image(index), self._texts(index))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Digest of the archives' bytes, in order."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         digests = [file_digest(archive) for archive in self._archives]
         return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import datasets
+from datasets.config import HF_HUB_OFFLINE
+from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from PIL import Image
 
@@ -48,7 +50,7 @@ class HubStream(StreamingDataset):
     """
 
     def __init__(self, config: HubDatasetConfig, rows: "datasets.IterableDataset", columns: _Columns) -> None:
-        self.config, self._rows, self._columns = config, rows, columns
+        self.config, self._rows, self.columns = config, rows, columns
         self.name = config.name
         found: dict[SampleModality, str | None] = {"language": columns.text, "vision": columns.image}
         self.modalities = frozenset(modality for modality, column in found.items() if column is not None)
@@ -77,7 +79,7 @@ class HubRows(Dataset):
     """Rows fetched from the hub; images stay encoded until they are asked for."""
 
     def __init__(self, stream: HubStream, rows: list[dict[str, Any]], fingerprint: str) -> None:
-        self.rows, self._fingerprint, self._columns = rows, fingerprint, stream._columns
+        self.rows, self._fingerprint, self._columns = rows, fingerprint, stream.columns
         self.name, self.modalities = stream.name, stream.modalities
 
     def __len__(self) -> int:
@@ -196,8 +198,8 @@ def _clear_errors(name: str) -> Iterator[None]:
     """Turn what the hub's library raises into one line."""
     try:
         yield
-    except datasets.exceptions.DatasetNotFoundError as err:
-        if datasets.config.HF_HUB_OFFLINE:
+    except DatasetNotFoundError as err:
+        if HF_HUB_OFFLINE:
             raise _unreachable(name) from err
         raise UsageError(f"the hub has no data set {name!r}, or it is private") from err
     except (OfflineModeIsEnabled, HfHubHTTPError, ConnectionError) as err:

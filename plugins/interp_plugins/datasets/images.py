@@ -55,9 +55,13 @@ class ImageFolder(Dataset):
         origin = str(self._rows[index].get("origin", ""))
         return CaptionedImage(self.key(index), self.image(index), self._texts(index), origin)
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Digest of the names and bytes of all images, and of the metadata."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         digest = hashlib.sha256()
         for path in self._files:
             digest.update(json.dumps([self._relative(path), file_digest(path)]).encode())

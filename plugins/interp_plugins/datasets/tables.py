@@ -108,9 +108,13 @@ class TableDataset(Dataset):
             return ImageSample(self.key(index), self.image(index))
         return CaptionedImage(self.key(index), self.image(index), self._texts(index))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Digest of the file, the columns used and, with images, their names and sizes."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         parts = [file_digest(self.config.path), self.config.text, self.config.image, self.config.key]
         if self.config.image is not None:
             parts += [f"{path.name}:{file_digest(path)}" for path in map(self._image_path, range(len(self)))]
@@ -155,4 +159,6 @@ class TableDataset(Dataset):
             if name not in columns:
                 raise UnknownNameError("column", name, columns, str(self.config.path))
         found: set[SampleModality] = {"language"} if has_text else set()
-        return frozenset(found | {"vision"} if self.config.image is not None else found)
+        if self.config.image is not None:
+            found.add("vision")
+        return frozenset(found)

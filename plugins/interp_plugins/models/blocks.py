@@ -19,7 +19,7 @@ def find_blocks(network: nn.Module, n_layers: int) -> nn.ModuleList:
     Raises:
         InterpError: The network has no such list.
     """
-    lists = [
+    lists: list[tuple[int, str, nn.ModuleList]] = [
         (name.count("."), name, module)
         for name, module in network.named_modules()
         if isinstance(module, nn.ModuleList) and len(module) == n_layers

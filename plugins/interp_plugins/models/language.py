@@ -100,7 +100,7 @@ class CausalLanguageModel(LanguageModel):
     @property
     def unembedding(self) -> Float[Tensor, "v d"]:
         """Weight matrix of the output head."""
-        return self._head().weight
+        return self._head().weight  # pyright: ignore[reportReturnType]
 
     def generate(
         self, prompts: Sequence[str], max_new_tokens: int, *, temperature: float = 0.0, seed: int = 0
@@ -126,7 +126,7 @@ class CausalLanguageModel(LanguageModel):
             if chosen == end:
                 break
             ids.append(chosen)
-        return self.tokenizer.decode(ids[n_given:], skip_special_tokens=True)
+        return str(self.tokenizer.decode(ids[n_given:], skip_special_tokens=True))
 
     def _last_hidden(self, item: Encoded) -> Float[Tensor, "d"]:
         hidden = self.forward(self.collate([item])).last_hidden

@@ -119,7 +119,7 @@ def _in_zoo(name: str, options: LoadOptions) -> ResolvedModel | None:
     if name not in zoo.names() and name not in zoo.names(untrained=True):
         return None
     modality = zoo.recipe(name).modality
-    fields = dataclasses.asdict(options) | {"name": str(zoo.folder(name)), "label": name}
+    fields: dict[str, Any] = dataclasses.asdict(options) | {"name": str(zoo.folder(name)), "label": name}
     if modality == "vision":
         return ResolvedModel(name, "embedded", "vision", TimmModelConfig(**fields))
     chosen: Modality = "language" if modality == "language" else "two_tower"
@@ -146,7 +146,7 @@ def _in_folder(name: str, options: LoadOptions) -> ResolvedModel | None:
         raise UsageError(f"{name} has no config.json, so it is no model folder") from err
     except (ValueError, OSError) as err:
         raise UsageError(f"{path / 'config.json'} cannot be read: {err}") from err
-    fields = dataclasses.asdict(options) | {"name": str(path), "label": name}
+    fields: dict[str, Any] = dataclasses.asdict(options) | {"name": str(path), "label": name}
     if "model_type" not in content and "architecture" in content:
         return ResolvedModel(name, "timm", "vision", TimmModelConfig(**fields))
     return _huggingface(name, HuggingFaceModelConfig(**fields))

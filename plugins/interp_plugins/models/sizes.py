@@ -67,10 +67,10 @@ def _timm_size(config: TimmModelConfig) -> ModelSize:
     folder = Path(config.name)
     name = f"local-dir:{config.name}" if folder.is_dir() else config.name
     with torch.device("meta"):
-        network = timm.create_model(name, pretrained=False)
+        network: Any = timm.create_model(name, pretrained=False)
     from interp_plugins.models.fetching import cached_commit
 
-    repo = getattr(network.pretrained_cfg, "hf_hub_id", None) or network.pretrained_cfg.get("hf_hub_id")
+    repo = network.pretrained_cfg.get("hf_hub_id")
     cached = bool(repo) and cached_commit(str(repo).removesuffix("/"), "model.safetensors", None) is not None
     return ModelSize(
         n_params=sum(parameter.numel() for parameter in network.parameters()),

@@ -42,7 +42,7 @@ class TextEncoder:
                 return candidate
         return 0
 
-    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+    def encode(self, texts: Sequence[Any]) -> list[Encoded]:
         """Token ids of each text, special tokens as the tokenizer adds them.
 
         Raises:

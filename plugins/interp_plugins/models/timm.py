@@ -7,7 +7,8 @@ from typing import Any
 
 import timm
 import torch
-from timm.data import create_transform, resolve_model_data_config
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 
 from interp_plugins.models.config import TimmModelConfig
@@ -83,7 +84,7 @@ def _network(config: TimmModelConfig) -> nn.Module:
         return timm.create_model(name, pretrained=not config.untrained)
 
 
-def wrap_timm_model(network: nn.Module, facts: dict[str, Any]) -> VisionModel:
+def wrap_timm_model(network: Any, facts: dict[str, Any]) -> VisionModel:
     """Find the layers of a loaded timm model and wrap it.
 
     A vision transformer's layers are its blocks (0: the input of the first, ``L.pre_norm``: the output of the last,
@@ -116,7 +117,7 @@ def wrap_timm_model(network: nn.Module, facts: dict[str, Any]) -> VisionModel:
         details={"architecture": type(network).__name__, "family": "timm", "input_size": list(size)},
         **facts,
     )
-    transform = create_transform(**settings, is_training=False)
+    transform: Any = create_transform(**settings, is_training=False)
     head = network.forward_head if getattr(network, "num_classes", 0) else None
     return VisionModel(network, info, sites, transform, features=network.forward_features, head=head)
 
@@ -128,7 +129,7 @@ def _data_settings(network: nn.Module) -> dict[str, Any]:
     return settings | ({"input_size": (settings["input_size"][0], *size)} if size else {})
 
 
-def _sites(network: nn.Module) -> dict[Layer, Site]:
+def _sites(network: Any) -> dict[Layer, Site]:
     """Sites of the stages that timm lists; a transformer also gets its embeddings and its final norm."""
     named = [entry["module"] for entry in getattr(network, "feature_info", []) or []]
     if not named:

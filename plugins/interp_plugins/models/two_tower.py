@@ -108,7 +108,7 @@ def _unit(features: Any) -> Float[Tensor, "b e"]:
 
 
 def wrap_two_tower(
-    network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, transform: Transform, facts: dict[str, Any]
+    network: Any, tokenizer: PreTrainedTokenizerBase, transform: Transform, facts: dict[str, Any]
 ) -> TwoTowerModel:
     """Find and check the layers of both towers, and wrap them.
 
@@ -121,7 +121,7 @@ def wrap_two_tower(
     return TwoTowerModel(network, text, vision, facts)
 
 
-def _text_tower(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, facts: dict[str, Any]) -> TextTower:
+def _text_tower(network: Any, tokenizer: PreTrainedTokenizerBase, facts: dict[str, Any]) -> TextTower:
     module, config = network.text_model, network.config.text_config
     sites = transformer_sites(module, config.num_hidden_layers)
     ids = torch.tensor([[min(5, config.vocab_size - 1), min(6, config.vocab_size - 1)]], device=network.device)
@@ -132,13 +132,14 @@ def _text_tower(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fa
     # SigLIP was trained on texts padded to the full context, with the padding attended to
     full = context if network.config.model_type.startswith("siglip") else None
     encoder = TextEncoder(tokenizer, context, explicit_positions=False, full_width=full)
+    own: dict[str, Any] = facts | {"name": f"{facts['name']}:text", "n_params": _n_params(module)}
     info = ModelInfo(
         modality="language",
         layers=tuple(sorted(sites)),
         widths={layer: value.shape[-1] for layer, value in values.items()},
         default_layers=tuple(layer for layer in sorted(sites) if not layer.pre_norm),
         details={"architecture": type(module).__name__, "family": config.model_type, "context": context},
-        **(facts | {"name": f"{facts['name']}:text", "n_params": _n_params(module)}),
+        **own,
     )
     return TextTower(module, info, encoder, sites)
 

@@ -6,7 +6,6 @@ transformer's class, register and patch tokens, or the places of a convolutional
 Axes: b samples, t tokens, d width, h and w the height and width of a map.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -127,8 +126,3 @@ def _pick(hidden: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"] | None, *, l
     # argmax gives the first True; counted from the end it gives the last one
     index = mask.shape[1] - 1 - mask.flip(1).int().argmax(dim=1) if last else mask.int().argmax(dim=1)
     return hidden[torch.arange(len(hidden), device=hidden.device), index]
-
-
-def modality_poolings(text: str, modality: str) -> Sequence[Pooling]:
-    """The poolings that ``--pool`` gives for one modality."""
-    return parse_pooling(text)[modality]

@@ -18,7 +18,7 @@ from interp_plugins.methods.extract.planning import BatchPlan, batches_of
 from interp_plugins.methods.extract.sources import EncodedSource, ImageSource, Source, text_source
 from interp_plugins.models.config import LoadOptions, ModelKind
 from interp_plugins.models.resolve import load_model
-from interp_registry.contracts.data import Dataset
+from interp_registry.contracts.data import Dataset, StreamingDataset
 from interp_registry.contracts.model import Encoded, Model
 from interp_registry.errors import DataError, UnknownNameError, UsageError
 from interp_registry.stores.features import feature_name
@@ -27,7 +27,7 @@ from interp_registry.tensors.pooling import Pooling, parse_pooling
 
 __all__ = ["ExtractOptions", "Extraction", "extract"]
 
-Data = str | Dataset | Sequence[Any] | Tensor
+Data = str | Dataset | StreamingDataset | Sequence[Any] | Tensor
 
 
 @dataclass(frozen=True)
@@ -180,9 +180,8 @@ def _source(model: Model, data: Data, options: ExtractOptions) -> Source:
     if isinstance(data, Tensor):
         return _tensor_source(model, data)
     dataset = resolve_dataset(data) if isinstance(data, str) else data
-    finite = dataset if isinstance(dataset, Dataset) else as_dataset(dataset)
-    if options.limit is not None:
-        finite = finite.select(options.limit)
+    whole = dataset if isinstance(dataset, Dataset | StreamingDataset) else as_dataset(dataset)
+    finite = whole.select(options.limit)
     if model.info.modality == "vision":
         return ImageSource(model, finite)
     if model.info.modality == "two_tower":

@@ -85,7 +85,7 @@ def plan_jobs(
     jobs: list[Job] = []
     for model in resolved:
         for part in _readable(model, dataset, config, explicit=model.name in config.models):
-            chosen = tuple(pooling for pooling in poolings[part.modality] if pooling != "none")
+            chosen: tuple[Pooling, ...] = tuple(pooling for pooling in poolings[part.modality] if pooling != "none")
             request = _request(part, dataset, chosen, config)
             jobs.append(Job(part, dataset, chosen, "none" in poolings[part.modality], request))
     return jobs, failures

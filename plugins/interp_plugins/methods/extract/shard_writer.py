@@ -143,6 +143,6 @@ def _finish(loaded: Loaded, entry: FeatureEntry) -> None:
     entry.finish({name: value if math.isfinite(value) else None for name, value in totals.items()})
 
 
-def _column(entry: FeatureEntry, name: str) -> list[float]:
+def _column(entry: FeatureEntry, name: str) -> list[Any]:
     """All rows of a column, before the features are declared complete."""
     return [value for index in range(entry.n_shards) for value in entry.shard(index).tensor(name).tolist()]

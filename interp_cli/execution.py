@@ -1,7 +1,7 @@
 """Carry out a stage: open its run, build the context, run it, store and show what came out."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,7 @@ from interp_cli.tracking import track_result
 from interp_registry.config_io import Resolved, encode
 from interp_registry.contracts.method import Cost, Method, Result, RunContext, Stage
 from interp_registry.discovery import discover
-from interp_registry.errors import InterruptedRunError, UnknownNameError
+from interp_registry.errors import InterruptedRunError, ResourceError, UnknownNameError
 from interp_registry.events import EventSink, FanOut, JsonlSink, NullSink
 from interp_registry.stores.home import Layout, layout
 from interp_registry.stores.run import Run, RunStore
@@ -130,44 +130,52 @@ def _run(stage: Stage[Any], config: Any, run: Run, shell: _Shell) -> Outcome:
     main = shell.processes.is_main
     sink = FanOut([JsonlSink(run.events), shell.view]) if main else NullSink()
     context = Context(run, shell.options, shell.layout, sink, shell.flag, run_child(shell))
-    if main:
-        run.start()
-    sink.state("running", info={"command": run.command})
     try:
-        with sampled(sink):
-            result = stage.load_run()(config, cast("RunContext", context))
-        track_result(context, result)
+        if main:
+            run.start()
+        sink.state("running", info={"command": run.command})
+        result = _work(stage, config, context, shell)
+        if main:
+            run.finish(result.to_json())
+        sink.state("done")
     except BaseException as err:
         _record_failure(run, sink, err, main)
-        _close(sink, shell)
         raise _as_error(err, run, shell) from err
     finally:
         context.close()
-    if shell.flag.signum is not None and not result.scalars and not result.tables:
-        raise _interrupted(run, sink, shell.flag.signum)
-    if main:
-        run.finish(result.to_json())
-    sink.state("done")
-    _close(sink, shell)
+        _close(sink, shell)
     if main:
         _write_report(run, shell.options)
         run.seal()
     return Outcome(run, result)
 
 
+def _work(stage: Stage[Any], config: Any, context: Context, shell: _Shell) -> Result:
+    """What the stage found; one that was stopped before it found anything was interrupted."""
+    with sampled(context.events):
+        result = stage.load_run()(config, cast("RunContext", context))
+    track_result(context, result)
+    if shell.flag.signum is not None and not result.scalars and not result.tables:
+        raise InterruptedRunError(shell.flag.signum)
+    return result
+
+
 def _close(sink: EventSink, shell: _Shell) -> None:
     if isinstance(sink, FanOut):
         for inner in sink.sinks:
             if inner is not shell.view:
-                inner.close()
+                with suppress(OSError):  # a full disk: what is lost is the last event
+                    inner.close()
 
 
 def _record_failure(run: Run, sink: EventSink, err: BaseException, main: bool) -> None:
     stopped = isinstance(err, (KeyboardInterrupt, InterruptedRunError))
     message = str(err) or type(err).__name__
-    sink.state("interrupted" if stopped else "failed", message)
+    with suppress(OSError):  # the disk may be full; the error to be shown is the one that is recorded here
+        sink.state("interrupted" if stopped else "failed", message)
     if main:
-        (run.interrupt if stopped else run.fail)(message)
+        with suppress(ResourceError):
+            (run.interrupt if stopped else run.fail)(message)
 
 
 def _as_error(err: BaseException, run: Run, shell: _Shell) -> BaseException:
@@ -176,14 +184,8 @@ def _as_error(err: BaseException, run: Run, shell: _Shell) -> BaseException:
     return err
 
 
-def _interrupted(run: Run, sink: EventSink, signum: int) -> InterruptedRunError:
-    sink.state("interrupted", f"signal {signum}")
-    run.interrupt(f"signal {signum}")
-    return InterruptedRunError(signum, _resume_hint(run, None))
-
-
-def _resume_hint(run: Run, options: StageOptions | None) -> str:
-    where = f" --out {options.out}" if options is not None and options.out else ""
+def _resume_hint(run: Run, options: StageOptions) -> str:
+    where = f" --out {options.out}" if options.out else ""
     return f"go on with: interp runs resume {run.id}{where}"
 
 

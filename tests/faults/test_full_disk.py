@@ -1,14 +1,13 @@
 """A full disk and a file-size limit: one clear line, nothing half-written, and going on when there is space."""
 
-import os
 import resource
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from child_processes import fork, wait
+from small_disk import SmallDisk, small_disk
 from small_tables import SmallTable, content
 
 from interp_cli.__main__ import run as interp
@@ -17,27 +16,11 @@ from interp_registry.stores.checkpoint import CheckpointStore
 from interp_registry.stores.run import RunStore
 
 
-class SmallDisk:
-    """A file system in memory of some MiB."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def grow(self, mebibytes: int) -> None:
-        """Give it another size."""
-        subprocess.run(["mount", "-o", f"remount,size={mebibytes}m", self.path], check=True)
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     """A disk of 4 MiB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", path], capture_output=True)
-    if made.returncode:
-        pytest.skip(f"no file system can be mounted here: {made.stderr.decode().strip()}")
-    yield SmallDisk(path)
-    subprocess.run(["umount", path], check=True)
+    with small_disk(tmp_path / "disk") as disk:
+        yield disk
 
 
 def under_a_limit(function: Callable[[], object], n_bytes: int) -> int:
@@ -84,25 +67,19 @@ def test_checkpoints_before_the_disk_was_full_stay_whole(disk: SmallDisk):
 @pytest.mark.parametrize("left", [0, 5_000, 20_000])
 def test_a_run_on_a_full_disk_fails_clearly_and_what_was_written_is_whole(disk: SmallDisk, left: int):
     run = RunStore(disk.path / "runs").create("x", {"a": 1})
-    (disk.path / "ballast").write_bytes(b"x" * (len_free(disk.path) - left))
+    disk.fill(left)
     with pytest.raises(ResourceError, match="No space left"):
         run.finish({"text": "y" * 50_000})
     assert run.problems() == []
     assert run.config == {"a": 1}
-    (disk.path / "ballast").unlink()
+    disk.clear()
     run.finish({"text": "y" * 50_000})
     run.seal()
     assert run.problems() == []
 
 
-def len_free(path: Path) -> int:
-    """Free bytes of a file system."""
-    found = os.statvfs(path)
-    return found.f_bavail * found.f_frsize
-
-
 def test_a_run_cannot_be_made_on_a_full_disk_and_leaves_no_run(disk: SmallDisk):
-    (disk.path / "ballast").write_bytes(b"x" * len_free(disk.path))
+    disk.fill()
     store = RunStore(disk.path / "runs")
     with pytest.raises(InterpError, match="No space left"):
         store.create("x", {"a": 1})
@@ -130,7 +107,7 @@ def test_the_store_commands_work_on_a_full_disk(disk: SmallDisk, monkeypatch, ca
     monkeypatch.setenv("INTERP_HOME", str(disk.path))
     entry = table.complete(disk.path / "store")
     entry.shard_path(3).write_bytes(b"short")
-    (disk.path / "ballast").write_bytes(b"x" * len_free(disk.path))
+    disk.fill()
     assert interp(["store", "verify"]) == 3
     assert interp(["store", "du"]) == 0
     assert interp(["store", "repair"]) == 0

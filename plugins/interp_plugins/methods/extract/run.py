@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from interp_plugins.datasets.resolve import select_dataset
@@ -16,6 +17,7 @@ from interp_registry.errors import CorruptError
 from interp_registry.figures import Table
 from interp_registry.stores.activations import ActivationEntry
 from interp_registry.stores.features import FeatureEntry
+from interp_registry.stores.maintenance import repair
 
 __all__ = ["run"]
 
@@ -63,10 +65,10 @@ def run(config: ExtractConfig, ctx: RunContext) -> Result:
 def _extract(job: Job, config: ExtractConfig, ctx: RunContext) -> Outcome:
     """Everything that is asked of one model: pooled features, token activations, or both; what is stored is kept."""
     started = time.monotonic()
+    if config.repair:
+        _repair([ctx.features.folder / job.request.key, ctx.activations.folder / job.token_request.key], ctx)
     features, tokens = ctx.features.find(job.request), ctx.activations.find(job.token_request)
     wanted = [entry for entry, asked in ((features, job.request.pools), (tokens, job.tokens)) if asked]
-    if config.repair:
-        _repair([entry for entry in wanted if entry is not None], ctx)
     if all(entry is not None and entry.complete and not _missing(entry) for entry in wanted):
         return Outcome(job, [entry for entry in wanted if entry is not None], "present", 0.0)
     loaded = load_job(job, config)
@@ -92,10 +94,10 @@ def _missing(entry: Entry) -> bool:
     return False
 
 
-def _repair(entries: list[Entry], ctx: RunContext) -> None:
-    for entry in entries:
-        for problem in entry.repair():
-            ctx.events.message(f"removed {problem.path.name} of {entry.key}: {problem.reason}", "warning")
+def _repair(folders: list[Path], ctx: RunContext) -> None:
+    for folder in folders:
+        for problem in repair(folder) if folder.is_dir() else ():
+            ctx.events.message(f"removed {problem.path.name} of {folder.name}: {problem.reason}", "warning")
 
 
 def _wait_for_others(ctx: RunContext) -> None:

@@ -23,7 +23,19 @@ _SECRET = re.compile(
 )
 _USER_AND_PASSWORD = re.compile(r"://[^/@\s]+@")
 _OF_THIS_PROCESS = frozenset(
-    {"INTERP_JOB_ID", "INTERP_JOB_RESTART", "INTERP_LOG", "INTERP_TASK_OFFSET", "INTERP_CHILD"}
+    f"INTERP_{name}"
+    for name in (
+        "AGENT",
+        "CHILD",
+        "JOB_ID",
+        "JOB_RESTART",
+        "LAUNCH_ID",
+        "LOG",
+        "PARENT",
+        "RUN_FILE",
+        "TASK",
+        "TASK_OFFSET",
+    )
 )
 _LEAST_SECRET = 8
 """Shorter values are not looked for: they would be found by chance."""

@@ -198,10 +198,15 @@ class LaunchFolder:
         """Note the process that owns the launch and starts its tasks one by one."""
         replace_json(self.path / "owner.json", asdict(owner))
 
-    def owner_alive(self) -> bool:
-        """Whether a process lives, as far as is known, that will start further tasks."""
+    def owner(self) -> ProcessId | None:
+        """The process that will start further tasks, if there is one and it lives as far as is known."""
         data = read_json(self.path / "owner.json")
-        return data is not None and not ProcessId(**data).known_dead()
+        process = None if data is None else ProcessId(**data)
+        return None if process is None or process.known_dead() else process
+
+    def owner_alive(self) -> bool:
+        """Whether :meth:`owner` lives."""
+        return self.owner() is not None
 
     def add_job(self, job: Mapping[str, Any]) -> None:
         """Note what was handed to the launcher."""

@@ -103,18 +103,23 @@ def status_json(folder: LaunchFolder, states: Sequence[TaskStatus]) -> dict[str,
 
 
 def wait_for_end(folder: LaunchFolder, seconds: float = 1.0) -> list[TaskStatus]:
-    """Wait until nothing of a launch runs or waits any more; shows the counts on a terminal."""
-    while True:
-        if len(folder.ended_numbers()) < len(folder.tasks()):
-            states = task_states(folder)
-            if any(one.state in _ACTIVE for one in states):
-                _tick(states)
-                time.sleep(seconds)
-                continue
+    """Wait until nothing of a launch runs or waits any more and no owner lives; shows the counts on a terminal.
+
+    Raises:
+        KeyboardInterrupt: The user does not want to wait any longer; the tasks go on, and the user is told so.
+    """
+    try:
         states = task_states(folder)
-        if sys.stderr.isatty():
-            sys.stderr.write("\r\033[K")
-        return states
+        while folder.owner_alive() or any(one.state in _ACTIVE for one in states):
+            _tick(states)
+            time.sleep(seconds)
+            states = task_states(folder)
+    except KeyboardInterrupt:
+        console.err().print(f"the tasks go on; stop them with: interp launch cancel {folder.id}")
+        raise
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\033[K")
+    return states
 
 
 def _tick(states: Sequence[TaskStatus]) -> None:

@@ -14,6 +14,7 @@ from interp_cli.launch.leases import LeaseInfo, newest_lease
 from interp_cli.launch.submit import capped_agents, open_launcher, start_tasks
 from interp_registry.contracts.launcher import Job, QueueState
 from interp_registry.errors import UsageError
+from interp_registry.process_identity import ProcessId
 
 __all__ = ["ENDED_STATES", "TaskStatus", "cancel", "counts", "jobs_of", "log_of", "retry", "task_states"]
 
@@ -77,6 +78,9 @@ def cancel(folder: LaunchFolder, only: Iterable[int] | None = None) -> list[int]
         Numbers of the tasks that were cancelled.
     """
     launcher, _ = open_launcher(folder.describe(), folder)
+    owner = folder.owner()
+    if only is None and owner is not None:
+        _terminate(owner)
     wanted = {task.i for task in folder.tasks()} if only is None else set(only)
     stopped = sorted(i for i in wanted - folder.ended_numbers() if folder.end(Ended(i, "cancelled")))
     if only is None:
@@ -90,10 +94,16 @@ def cancel(folder: LaunchFolder, only: Iterable[int] | None = None) -> list[int]
 
 def _stop_holder(folder: LaunchFolder, task: int) -> None:
     lease = newest_lease(folder.leases, task)
-    if lease is None or lease.released or lease.job or not lease.owner.here() or lease.owner.known_dead():
+    if lease is None or lease.released or lease.job:
+        return
+    _terminate(lease.owner)
+
+
+def _terminate(process: ProcessId) -> None:
+    if not process.here() or process.known_dead():
         return
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(lease.owner.pid, signal.SIGTERM)
+        os.kill(process.pid, signal.SIGTERM)
 
 
 def retry(

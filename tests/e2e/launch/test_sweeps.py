@@ -94,6 +94,14 @@ def test_what_is_wrong_is_found_before_anything_starts(interp: Any, own_home: Pa
     assert not list((own_home / "interp").rglob("launch.json"))
 
 
+def test_waiting_for_a_tpe_sweep_waits_for_its_owner(interp: Any) -> None:
+    text = "sweep: {method: tpe, n_points: 3, metric: y, seed: 1}\nglobal:\n  x: {min: 0.0, max: 1.0}\n"
+    (interp.folder / "tpe.yaml").write_text(text)
+    said = _launch(interp("sweep", "tpe.yaml", "--wait", "--no-report", "--json", "--", "parabola", "--no-report"))
+    assert said["counts"] == {"done": 3}
+    assert len({point["params"]["x"] for point in said["points"]}) == 3
+
+
 def test_a_tpe_sweep_goes_on_after_its_owner_was_killed(interp: Any, own_home: Path) -> None:
     text = "sweep: {method: tpe, n_points: 6, metric: y, seed: 1}\nglobal:\n  x: {min: 0.0, max: 1.0}\n"
     (interp.folder / "tpe.yaml").write_text(text)

@@ -21,6 +21,7 @@ from interp_plugins.launchers.config import LocalLauncherConfig, PrintLauncherCo
 from interp_registry.contracts.launcher import Launch, Resources
 from interp_registry.discovery import discover
 from interp_registry.errors import UsageError
+from interp_registry.process_identity import ProcessId
 
 PROGRAM = """\
 import json, os, sys, time
@@ -115,6 +116,18 @@ def test_a_cancelled_launch_ends_its_processes(request_for) -> None:
     _wait(owner.known_dead)
     assert counts(task_states(done.folder)) == {"cancelled": 2}
     assert not (request_for.out / "1.json").exists()
+
+
+def test_cancelling_ends_the_owner_of_a_launch_first(request_for) -> None:
+    done = submit(request_for(["x"], PrintLauncherConfig()))
+    owner = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    done.folder.own(ProcessId.of(owner.pid))
+    assert cancel(done.folder, []) == []
+    assert done.folder.owner_alive()
+    assert cancel(done.folder) == [0]
+    assert owner.wait(20) == -signal.SIGTERM
+    assert not done.folder.owner_alive()
+    owner.communicate()
 
 
 def test_one_running_task_can_be_cancelled_while_the_others_go_on(request_for) -> None:

@@ -5,6 +5,7 @@ The dashboard is redrawn by a thread of its own, at most four times a second and
 it waits at least a hundred times as long as that took, so it uses under 1 % of one core whatever it has to draw.
 """
 
+import os
 import sys
 import threading
 import time
@@ -99,6 +100,7 @@ class PlainSink(EventSink):
         self._console, self._seconds = console, seconds
         self._view = RunView()
         self._printed = time.monotonic()
+        self._line = ""
 
     def emit(self, event: Event) -> None:
         """Take one event."""
@@ -117,7 +119,10 @@ class PlainSink(EventSink):
         now = time.monotonic()
         if now - self._printed >= self._seconds:
             self._printed = now
-            self._print(plain_line(self._view))
+            line = plain_line(self._view)
+            if line != self._line:
+                self._line = line
+                self._print(line)
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -136,6 +141,7 @@ def live_view(
         json: Whether stdout carries one JSON object; it never gets anything from here.
         console: Where to show it instead.
     """
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # bars of libraries would be drawn into ours
     console = console or Console(file=sys.stderr, highlight=False)
     kind = (
         progress if progress != "auto" else "rich" if console.is_terminal and not console.is_dumb_terminal else "plain"

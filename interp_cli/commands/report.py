@@ -18,12 +18,15 @@ app = typer.Typer()
 
 
 @app.command("report")
-def report(
+def report(  # noqa: PLR0913, PLR0917 - each is an option
     runs: Annotated[
         list[str] | None, typer.Argument(help="Runs, folders of runs, or launches; the last run when left out.")
     ] = None,
     to: Annotated[Path | None, typer.Option("--to", help="Folder to write into; below the home when left out.")] = None,
     title: Annotated[str, typer.Option("--title", help="Heading of the page.")] = "",
+    files: Annotated[
+        bool, typer.Option("--files/--no-files", help="Write every figure and table as files too.")
+    ] = True,
     show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Home folder instead of INTERP_HOME.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -39,10 +42,11 @@ def report(
     chosen = chosen_runs(runs or ["last"], out)
     if not chosen:
         raise UsageError(f"{', '.join(runs or ['last'])}: no run has begun yet", "`interp watch` shows how it stands")
-    page = write_report([read_report(run) for run in chosen], to or layout(out).root / "reports" / _name(chosen), title)
+    folder = to or layout(out).root / "reports" / _name(chosen)
+    page = write_report([read_report(run) for run in chosen], folder, title, files)
     if json:
-        files = sorted(str(path) for path in page.parent.rglob("*") if path.is_file())
-        console.print_json({"page": str(page), "runs": [run.id for run in chosen], "files": files})
+        written = sorted(str(path) for path in page.parent.rglob("*") if path.is_file())
+        console.print_json({"page": str(page), "runs": [run.id for run in chosen], "files": written})
     else:
         console.print_paths([page])
     if show:

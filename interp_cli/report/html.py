@@ -63,20 +63,20 @@ def render_html(runs: Sequence[RunReport], files: Mapping[int, Sequence[str]] | 
     )
 
 
-def write_report(runs: Sequence[RunReport], folder: Path, title: str = "") -> Path:
-    """Write ``index.html`` into ``folder``, and every figure and table as files into ``folder/figures``.
+def write_report(runs: Sequence[RunReport], folder: Path, title: str = "", files: bool = True) -> Path:
+    """Write ``index.html`` into ``folder`` and, with ``files``, every figure and table as files into ``folder/figures``.
 
     Returns:
         The page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    figures = all_figures(runs)
-    files = {
+    figures = all_figures(runs) if files else []
+    written = {
         number: [f"figures/{path.name}" for path in write_figure(figure, folder / "figures", stem)]
         for number, (figure, stem) in enumerate(zip(figures, figure_stems(figures), strict=True))
     }
     page = folder / "index.html"
-    page.write_text(render_html(runs, files, title), encoding="utf-8")
+    page.write_text(render_html(runs, written, title), encoding="utf-8")
     return page
 
 

@@ -113,6 +113,7 @@ def test_without_a_terminal_there_is_a_plain_line_now_and_then_and_messages_at_o
     sink = PlainSink(console, seconds=0.0)
     sink.progress("train", 100, 1000, "steps")
     sink.scalar("loss", 0.031, 100)
+    sink.progress("train", 100, 1000, "steps")
     sink.message("disk is [bold]slow[/]", "warning")
     sink.message("details", "debug")
     assert console.file.getvalue().splitlines() == [

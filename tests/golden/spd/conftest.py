@@ -51,12 +51,12 @@ class Replay(Draws):
     def delta_sources(self, lead, n_modules):
         return torch.stack([next(self.queue) for _ in range(n_modules)], -1)
 
-    def uniform(self, shape):
+    def uniform(self, shape, rows_after=0):
         value = next(self.queue)
         assert tuple(value.shape) == tuple(shape)
         return value
 
-    def integers(self, low, high, shape):
+    def integers(self, low, high, shape, rows_after=0):
         value = next(self.queue)
         assert tuple(value.shape) == tuple(shape)
         return value

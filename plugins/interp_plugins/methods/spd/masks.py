@@ -69,7 +69,7 @@ def stochastic_masks(ci: Parts, draws: Draws, *, binary: bool = False, delta: bo
 def uniform_k_routing(lead: Sequence[int], n_modules: int, draws: Draws) -> Bool[Tensor, "... l"]:
     """Route each row to ``k ~ U{1..L}`` modules chosen at random without replacement."""
     k = draws.integers(1, n_modules + 1, lead)
-    ranks = draws.uniform((n_modules, *lead)).argsort(0).argsort(0)
+    ranks = draws.uniform((n_modules, *lead), rows_after=1).argsort(0).argsort(0)
     return torch.movedim(ranks < k, 0, -1)
 
 

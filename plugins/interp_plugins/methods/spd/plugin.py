@@ -18,8 +18,9 @@ _CITE = (
 )
 _AFTER = "interp_plugins.methods.spd.after"
 _LEGACY = {
-    "--experiments": "--experiments", "-e": "--experiments", "--n_agents": "--n-agents", "--log-format": "--progress",
-    "--job_suffix": "--job-suffix", "--local": "--launcher=local", "--dp": "--num-processes", "--project": "--tracker.project",
+    "--experiments": "--experiments", "-e": "--experiments", "--n_agents": "--n-agents", "--job_suffix": "--job-suffix",
+    "--local": "--launcher=local", "--no-local": "--launcher=slurm", "--dp": "--num-processes",
+    "--data-parallelism": "--num-processes", "--use-wandb": "--tracker=wandb", "--project": "--tracker.project",
     "--cpu": "--device=cpu", "--create-report": "--report", "--no-create-report": "--no-report",
     "--no_create_report": "--no-report", "--create_report": "--report",
 }  # fmt: skip

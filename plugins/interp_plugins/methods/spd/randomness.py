@@ -37,10 +37,18 @@ class Draws:
         """Draw one uniform delta mask per row and module."""
         return self.uniform((*lead, n_modules))
 
-    def uniform(self, shape: Sequence[int]) -> Float[Tensor, "..."]:
-        """Draw uniform numbers in [0, 1)."""
+    def uniform(self, shape: Sequence[int], rows_after: int | None = 0) -> Float[Tensor, "..."]:
+        """Draw uniform numbers in [0, 1).
+
+        Args:
+            shape: Shape to draw.
+            rows_after: How many dimensions besides runs stand before the rows; None if there are no rows. It is of no
+                matter here: processes that share a batch go by it.
+        """
+        del rows_after
         return torch.rand(tuple(shape), generator=self.generator, device=self.generator.device)
 
-    def integers(self, low: int, high: int, shape: Sequence[int]) -> Int[Tensor, "..."]:
-        """Draw integers from ``low`` to ``high - 1``."""
+    def integers(self, low: int, high: int, shape: Sequence[int], rows_after: int | None = 0) -> Int[Tensor, "..."]:
+        """Draw integers from ``low`` to ``high - 1``; ``rows_after`` as for :meth:`uniform`."""
+        del rows_after
         return torch.randint(low, high, tuple(shape), generator=self.generator, device=self.generator.device)

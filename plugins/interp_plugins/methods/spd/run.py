@@ -13,6 +13,7 @@ from interp_plugins.methods.spd.decomposition import Decomposition
 from interp_plugins.methods.spd.evaluation import Evaluation, Measured, measure
 from interp_plugins.methods.spd.experiments import experiment_names, load_experiment
 from interp_plugins.methods.spd.inputs import Problem, load_problem
+from interp_plugins.methods.spd.processes import Share
 from interp_plugins.methods.spd.training import DecompositionTraining, WarmupTraining, export_weights
 from interp_registry.config_io import encode
 from interp_registry.contracts.method import Cost, Failure, Result, RunContext
@@ -128,7 +129,9 @@ def decompose(config: DecomposeConfig, problem: Problem, seed: int, tools: Tools
     if config.warmup.steps and (tools is None or tools.checkpoints is None or tools.checkpoints.latest() is None):
         warmup = WarmupTraining(model, config.warmup.learning_rate, config.warmup.weight_decay)
         train(warmup, TrainingConfig(steps=config.warmup.steps, log_every=config.warmup.steps), seed)
-    training = DecompositionTraining(model, config, problem.batches, seed)
+    accelerator = None if tools is None else tools.accelerator
+    share = Share() if accelerator is None else Share(accelerator.process_index, accelerator.num_processes)
+    training = DecompositionTraining(model, config, problem.batches, seed, share=share)
     return Trained(model, problem, train(training, training_config(config), seed, tools))
 
 

@@ -5,7 +5,7 @@ side by side.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ from interp_plugins.methods.spd.distances import DISTANCES, rows_in
 from interp_plugins.methods.spd.losses.minimality import firing
 from interp_plugins.methods.spd.masked import fired_sums
 from interp_plugins.methods.spd.masks import Masks, Parts
+from interp_plugins.methods.spd.processes import Share
 from interp_plugins.methods.spd.randomness import Draws
 from interp_plugins.methods.spd.sigmoids import Squash, upper_leaky_hard
 
@@ -56,7 +57,7 @@ class Step:
         n_rows: Rows that the batch stands for, left-out rows included.
         row_weights: How many rows each row stands for; None for one each.
         progress: Share of the training that is done, in [0, 1].
-        n_processes: Processes that share the batch (enters the frequency terms).
+        share: Which part of the batch this process computes.
     """
 
     model: Decomposition
@@ -70,7 +71,7 @@ class Step:
     n_rows: float
     row_weights: Float[Tensor, "*r n"] | None = None
     progress: float = 0.0
-    n_processes: int = 1
+    share: Share = field(default_factory=Share)
 
     @cached_property
     def lower_parts(self) -> Parts:
@@ -85,8 +86,10 @@ class Step:
     def fired_sums(self, power: float | Tensor, eps: float, gamma: float | None = None) -> Float[Tensor, "*r c"]:
         """Return the sums over the batch of how much each importance counts; see ``losses.minimality.firing``."""
         if gamma is None and isinstance(power, float) and self.squashers[1] is upper_leaky_hard:
-            return fired_sums(self.unbounded, self.row_weights, self.model.run_dims, power, eps)
-        return self.batch_sum(firing(self.upper, power, eps, gamma))
+            sums = fired_sums(self.unbounded, self.row_weights, self.model.run_dims, power, eps)
+        else:
+            sums = self.batch_sum(firing(self.upper, power, eps, gamma))
+        return self.share.total_with_gradient(sums)
 
     @property
     def lead(self) -> Size:

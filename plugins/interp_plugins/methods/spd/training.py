@@ -15,10 +15,12 @@ from interp_plugins.methods.spd.decomposition import Decomposition
 from interp_plugins.methods.spd.factored import written_out
 from interp_plugins.methods.spd.loss_config import PersistentReconConfig
 from interp_plugins.methods.spd.optimiser import decomposition_optimiser
+from interp_plugins.methods.spd.processes import Share, SharedDraws
 from interp_plugins.methods.spd.randomness import Draws
 from interp_plugins.methods.spd.sigmoids import squashers
 from interp_plugins.methods.spd.sparse_data import nonzero_rows
 from interp_plugins.methods.spd.step import Sampling, Step, begin_step
+from interp_registry.errors import UsageError
 from interp_registry.tensors.seeding import generator
 
 __all__ = ["DecompositionTraining", "Weights", "export_weights", "import_weights", "zero_rows_stay_zero"]
@@ -56,8 +58,7 @@ class DecompositionTraining:
         batches: Source of batches.
         seed: Seed of the run.
         weights: Coefficients per run, where they differ.
-        rank: Number of this process among those that share a batch.
-        n_processes: Number of those processes.
+        share: Which part of every batch this process computes.
     """
 
     def __init__(
@@ -67,10 +68,12 @@ class DecompositionTraining:
         batches: Batches,
         seed: int,
         weights: Weights | None = None,
-        shard: tuple[int, int] = (0, 1),
+        share: Share | None = None,
     ) -> None:
         self.model, self.config, self.batches, self.seed = model, config, batches, seed
-        self.rank, self.n_processes = shard
+        self.share = share or Share()
+        if _per_row(config) and not self.share.alone:
+            raise UsageError("sources kept for every row cannot be shared by several processes", "use scope 'shared'")
         self.losses = {label: loss.build() for label, loss in config.losses.items()}
         self.weights = weights or Weights({label: loss.coeff for label, loss in config.losses.items()})
         self.squashers = squashers(config.sigmoid, config.leak)
@@ -85,14 +88,19 @@ class DecompositionTraining:
 
     def begin(self, i: int) -> Step:
         """Draw batch ``i`` and run what all losses share."""
-        rows = self.config.batch_size // self.n_processes
-        batch = self.batches(rows, generator(self.seed, "spd data", i, self.rank, self.device))
-        row_weights = None
+        batch = self.batches(self.config.batch_size, generator(self.seed, "spd data", i, device=self.device))
+        row_weights, run_dims = None, self.model.run_dims
         if self.skips_zero_rows:
             batch, row_weights = nonzero_rows(batch)
-        draws = Draws(generator(self.seed, "spd masks", i, self.rank, self.device))
-        step = begin_step(self.model, batch, self.squashers, draws, self.sampling, row_weights)
-        step.progress, step.n_processes = i / max(1, self.config.steps), self.n_processes
+        source, n_rows = generator(self.seed, "spd masks", i, device=self.device), batch.shape[run_dims]
+        draws = Draws(source) if self.share.alone else SharedDraws(source, self.share, n_rows, run_dims)
+        total = float(n_rows) if row_weights is None else float(row_weights[(0,) * run_dims].sum())
+        mine = self.share.take(batch, run_dims)
+        weights = None if row_weights is None else self.share.take(row_weights, run_dims)
+        step = begin_step(self.model, mine, self.squashers, draws, self.sampling, weights)
+        if not self.share.alone:
+            step.n_rows = step.n_rows * n_rows / mine.shape[run_dims] if row_weights is None else total
+        step.progress, step.share = i / max(1, self.config.steps), self.share
         return step
 
     def step(self, i: int) -> dict[str, Tensor]:
@@ -108,11 +116,14 @@ class DecompositionTraining:
                 terms[label] = value.detach().mean()
                 if value.requires_grad:
                     total = total + (coeff * value).sum()
-        return {"loss": torch.as_tensor(total), **terms}
+        loss = torch.as_tensor(total)
+        found = self.share.global_values({"loss": loss.detach(), **terms})
+        return found | {"loss": loss + (found["loss"].to(loss.dtype) - loss).detach()}
 
     def before_update(self, step: int) -> dict[str, float]:
-        """Clip the gradients of components and importance functions apart, where asked."""
+        """Add up gradients over processes; clip those of components and importance functions apart, where asked."""
         del step
+        self.share.sum_gradients(self.model.parameters())
         norms: dict[str, float] = {}
         parts = {
             "components": (self.config.clip_components, self.model.component_parameters()),

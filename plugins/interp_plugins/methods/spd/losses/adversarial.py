@@ -37,7 +37,7 @@ def initial_sources(step: Step, start: str, *, shared: bool) -> Sources:
     lead = (*step.lead[:run_dims], *([1] * (len(step.lead) - run_dims))) if shared else tuple(step.lead)
     delta, widths = step.sampling.delta, step.model.widths
     if start == "random":
-        parts = [step.draws.uniform((*lead, width + delta)) for width in widths]
+        parts = [step.draws.uniform((*lead, width + delta), None if shared else 0) for width in widths]
         components = torch.cat([part[..., :width] for part, width in zip(parts, widths, strict=True)], -1)
         return components, torch.stack([part[..., -1] for part in parts], -1) if delta else None
     fill = {"zeroes": 0.0, "ones": 1.0}[start]
@@ -64,7 +64,10 @@ def climb(step: Step, sources: Sources, routing: Masks | None, only: str | None)
     with torch.enable_grad():
         loss = adversarial_distance(fixed, pair, routing, only).sum()
     grads = torch.autograd.grad(loss, leaves, allow_unused=True)
-    return tuple(torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, grads, strict=True))
+    whole = [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, grads, strict=True)]
+    if leaves[0].shape[:-1] != step.lead:  # sources shared by all rows, which other processes may hold
+        whole = [step.share.total(g) for g in whole]
+    return tuple(whole)
 
 
 class PgdRecon:

@@ -48,20 +48,17 @@ def firing(
     return (upper + eps) ** p
 
 
-def importance_minimality(
-    sums: Float[Tensor, "*r c"], n_rows: float, beta: float = 0.0, n_processes: int = 1
-) -> Float[Tensor, "*r"]:
-    """Return ``sum_c m_c (1 + beta log2(1 + world * sum_c))`` with the batch sum and mean ``m_c`` of each component.
+def importance_minimality(sums: Float[Tensor, "*r c"], n_rows: float, beta: float = 0.0) -> Float[Tensor, "*r"]:
+    """Return ``sum_c m_c (1 + beta log2(1 + sum_c))`` with the batch sum and mean ``m_c`` of each component.
 
     Args:
         sums: Batch sums of :func:`firing`, components of all modules side by side.
         n_rows: Rows in the batch.
         beta: Weight of the frequency term.
-        n_processes: Processes that share the batch.
     """
     means = sums / n_rows
     if beta:
-        means = means * (1 + beta * torch.log2(1 + n_processes * sums))
+        means = means * (1 + beta * torch.log2(1 + sums))
     return means.sum(-1)
 
 

@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp_plugins.methods.spd.distances import rows_in
 from interp_plugins.methods.spd.factored import written_out
 from interp_plugins.methods.spd.loss_config import MaskedReconConfig, StochasticReconConfig
 from interp_plugins.methods.spd.masks import Masks, static_routing, stochastic_masks, uniform_k_routing
@@ -114,6 +113,5 @@ class HiddenActivations:
             if not want.is_floating_point():
                 continue
             errors.append((got - want).square().sum(tuple(range(run_dims, want.dim()))))
-            rows = step.n_rows if step.row_weights is not None else rows_in(want.shape[:-1], run_dims)
-            count += rows * want.shape[-1]
+            count += step.n_rows * want.shape[-1]
         return torch.stack(errors).sum(0) / count

@@ -28,8 +28,10 @@ class Faithfulness:
         names = [site.name for site in step.model.sites]
         deltas = {name: step.model.delta(name) for name in names}
         if self.config.relative:
-            return minimality.relative_faithfulness(deltas, {name: step.model.weight(name) for name in names})
-        return minimality.faithfulness(deltas)
+            loss = minimality.relative_faithfulness(deltas, {name: step.model.weight(name) for name in names})
+        else:
+            loss = minimality.faithfulness(deltas)
+        return loss / step.share.n_processes
 
 
 class ImportanceMinimality:
@@ -51,7 +53,7 @@ class ImportanceMinimality:
         """Return the loss of every run."""
         gamma = _gamma(self.config, step.progress)
         sums = step.fired_sums(self.exponent(step.progress), self.config.eps, gamma)
-        return minimality.importance_minimality(sums, step.n_rows, self.config.beta, step.n_processes)
+        return minimality.importance_minimality(sums, step.n_rows, self.config.beta) / step.share.n_processes
 
 
 class FrequencyMinimality:
@@ -65,7 +67,7 @@ class FrequencyMinimality:
         c = self.config
         p = annealed(step.progress, float(c.p), c.p_final, c.p_anneal_begin, c.p_anneal_end)
         sums = step.fired_sums(p, c.eps, _gamma(c, step.progress))
-        return minimality.frequency_minimality(sums / step.n_rows, c.reference)
+        return minimality.frequency_minimality(sums / step.n_rows, c.reference) / step.share.n_processes
 
 
 class Schatten:

@@ -49,7 +49,8 @@ class TextEncoder:
             DataError: A text is no string, or has no tokens at all.
         """
         for row, text in enumerate(texts):
-            if not isinstance(text, str):
+            given: object = text
+            if not isinstance(given, str):
                 raise DataError(f"sample {row} is a {type(text).__name__}, and a language model reads text")
         ids = self.tokenizer(list(texts), padding=False, truncation=False, verbose=False)["input_ids"] if texts else []
         return [self._encoded(row, tokens, text) for row, (tokens, text) in enumerate(zip(ids, texts, strict=True))]

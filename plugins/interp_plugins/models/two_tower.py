@@ -115,14 +115,16 @@ def wrap_two_tower(
     Raises:
         InterpError: The layers that hooks see are not the towers' hidden states.
     """
+    towers: Any = network
     text = _text_tower(network, tokenizer, facts)
-    vision_facts = facts | {"name": f"{facts['name']}:vision", "n_params": _n_params(network.vision_model)}
-    vision = wrap_vision_model(network.vision_model, transform, vision_facts)
+    vision_facts = facts | {"name": f"{facts['name']}:vision", "n_params": _n_params(towers.vision_model)}
+    vision = wrap_vision_model(towers.vision_model, transform, vision_facts)
     return TwoTowerModel(network, text, vision, facts)
 
 
 def _text_tower(network: Any, tokenizer: PreTrainedTokenizerBase, facts: dict[str, Any]) -> TextTower:
-    module, config = network.text_model, network.config.text_config
+    module: Any = network.text_model
+    config = network.config.text_config
     sites = transformer_sites(module, config.num_hidden_layers)
     ids = torch.tensor([[min(5, config.vocab_size - 1), min(6, config.vocab_size - 1)]], device=network.device)
     values = check_sites(

@@ -121,7 +121,7 @@ class WhatsUpDataset(RowDataset):
             f"whatsup_{config.subset}",
             texts,
             decode,
-            fingerprint=table.digest if controlled else {},
+            fingerprint=table.digest if controlled else None,
             captions=texts,
         )
         self.tags = {"relation": [key[1] for key in keys]} if controlled else {}

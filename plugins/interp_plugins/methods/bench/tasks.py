@@ -85,8 +85,8 @@ def _retrieval(embedder: CachedEmbedder, dataset: Dataset) -> DatasetScores:
     owner = torch.tensor([row for row, of_row in enumerate(captions) for _ in of_row])
     texts = embedder.texts([caption for of_row in captions for caption in of_row])
     images = embedder.images((dataset.image(i) for i in range(len(dataset))), len(dataset), dataset.fingerprint)
-    found = metrics.retrieval(images, texts, owner)
-    scores = {}
+    found: dict[str, Any] = metrics.retrieval(images, texts, owner)
+    scores: dict[str, Score] = {}
     for way, name in (("t2i", "image_retrieval"), ("i2t", "text_retrieval")):
         part = {**found[way], "chance": found["chance"][way], "interval": found["interval"][way]}
         scores |= _scores(part, {key: f"{name}_{key.replace('recall@', 'recall@')}" for key in found[way]})

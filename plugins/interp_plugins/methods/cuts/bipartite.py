@@ -4,6 +4,7 @@ Axis letters: h rows (patches), w columns (words), q singular values, k clusters
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse.linalg
@@ -127,11 +128,10 @@ def _decompose(scaled: Float[Tensor, "h w"], n_leading: int) -> tuple[Tensor, Te
         left, sigma, right = torch.linalg.svd(scaled, full_matrices=False)
         return left, sigma, right.T
     start = np.random.default_rng(0).standard_normal(smaller)
-    left, sigma, right = scipy.sparse.linalg.svds(scaled.numpy(), k=n_leading, v0=start, solver="arpack")
-    order = np.argsort(-sigma)
-    return tuple(
-        torch.from_numpy(np.ascontiguousarray(part)) for part in (left[:, order], sigma[order], right[order].T)
-    )
+    found: Any = scipy.sparse.linalg.svds(scaled.numpy(), k=n_leading, v0=start, solver="arpack")
+    left, sigma, right = (torch.from_numpy(np.ascontiguousarray(part)) for part in found)
+    order = sigma.argsort(descending=True, stable=True)
+    return left[:, order].contiguous(), sigma[order], right[order].T.contiguous()
 
 
 def _laplacian(sigma: Float[Tensor, "q"], shape: torch.Size) -> Float[Tensor, "e"]:

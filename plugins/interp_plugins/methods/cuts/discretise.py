@@ -3,6 +3,8 @@
 Axis letters: n nodes, k clusters.
 """
 
+from typing import Any
+
 import scipy.linalg
 import torch
 from jaxtyping import Float, Int
@@ -47,7 +49,8 @@ def by_volume(labels: Int[Tensor, "n"], degrees: Float[Tensor, "n"], k: int) -> 
 
 def _rotated_labels(rows: Float[Tensor, "n k"]) -> Int[Tensor, "n"]:
     k = rows.shape[1]
-    _, _, pivots = scipy.linalg.qr(rows.T.numpy(), mode="economic", pivoting=True)
+    factors: Any = scipy.linalg.qr(rows.T.numpy(), mode="economic", pivoting=True)
+    pivots = factors[2]
     rotation = _nearest_rotation(rows[torch.as_tensor(pivots[:k].astype("int64"))].T)
     labels = (rows @ rotation).argmax(dim=1)
     for _ in range(MAX_ITERATIONS):

@@ -101,11 +101,12 @@ class FeatureGraph:
         if features.ndim != 2 or len(features) < 2 or not torch.isfinite(features).all():
             raise DataError(f"got features {list(features.shape)}, expected at least two rows of finite numbers")
         features = features.detach().cpu().to(dtype)
-        self.kind, self.temperature = kind, temperature
+        self.kind: Affinity = kind
+        self.temperature = temperature
         self.sigma = (median_distance(features) if sigma is None else sigma) if kind == "rbf" else None
         if self.sigma is not None and not self.sigma > 0:
             raise DataError(f"sigma is {self.sigma}, expected a positive width")
-        if kind == "rbf":
+        if self.sigma is not None:
             self.features = (features - features.mean(dim=0)) / (2**0.5 * self.sigma)
             self._squares = self.features.square().sum(dim=1)
         else:

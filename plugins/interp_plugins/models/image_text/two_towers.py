@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from PIL.Image import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from interp_plugins.models.image_text.nodes import PatchNodes, WordNodes
@@ -36,7 +36,7 @@ class ImageTextModel:
 
     def __init__(
         self,
-        module: nn.Module,
+        module: Any,
         tokenizer: Any,
         image_processor: Any,
         *,

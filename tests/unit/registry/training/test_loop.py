@@ -164,3 +164,31 @@ def test_a_trainable_may_change_gradients_and_log_about_it(toy):
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         TrainingConfig(**wrong)
+
+
+def test_an_accelerator_of_one_process_changes_nothing(toy, checkpoints: CheckpointStore):
+    from accelerate import Accelerator
+
+    config = TrainingConfig(steps=4, clip_norm=0.5, accumulate=2, checkpoint_every=2)
+    plain, accelerated = toy(), toy()
+    train(plain, config, 0)
+    train(accelerated, config, 0, Tools(checkpoints=checkpoints, accelerator=Accelerator(cpu=True)))
+    assert accelerated.trace == plain.trace
+    assert checkpoints.steps() == [2, 4]
+    for a, b in zip(weights(accelerated).values(), weights(plain).values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_tools_of_a_run_are_its_events_checkpoints_and_stop_signal(toy, tmp_path):
+    from types import SimpleNamespace
+
+    sink = MemorySink()
+    ctx = SimpleNamespace(
+        events=sink, tracker=None, accelerator=None, stopping=True, run=SimpleNamespace(checkpoints=tmp_path / "c")
+    )
+    config = TrainingConfig(steps=5, monitor="error", monitor_mode="max")
+    tools = Tools.of(ctx, config)
+    with pytest.raises(InterruptedRunError):
+        train(toy(), config, 0, tools)
+    assert CheckpointStore(tmp_path / "c").steps() == [1]
+    assert any(isinstance(event, Progress) for event in sink.events)

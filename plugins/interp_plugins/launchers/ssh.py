@@ -36,32 +36,39 @@ class Ssh:
     def script(self, launch: Launch, tasks: Sequence[int]) -> str:
         """The command line that each host is given."""
         lines = [f"# on {host}: {n} agents\n" for host, n in self._share(launch, tasks)]
-        return "".join(lines) + self._start_line(launch, tasks, 0) + "\n"
+        return "".join(lines) + self._start_line(launch, tasks, 0, "ssh0") + "\n"
 
     def start(self, launch: Launch, tasks: Sequence[int], environment: Mapping[str, str]) -> list[Job]:  # noqa: ARG002 - hosts have their own
         """Start the agents; a host that does not see the launch folder is an error."""
         jobs: list[Job] = []
-        for host, n_agents in self._share(launch, tasks):
-            for slot in range(n_agents):
-                answer = self._on(host, self._start_line(launch, tasks, slot))
-                pid = answer.stdout.strip()
-                if answer.returncode == _NO_FOLDER:
-                    raise UsageError(
-                        f"{host} does not see {launch.folder}", "put the runs on a file system that all hosts share"
-                    )
-                if answer.returncode != 0 or not pid.isdigit():
-                    raise InterpError(f"ssh to {host} failed: {(answer.stderr or answer.stdout).strip()}")
+        places = [(host, slot) for host, n_agents in self._share(launch, tasks) for slot in range(n_agents)]
+        try:
+            for number, (host, slot) in enumerate(places):
+                pid = self._start_agent(host, launch, self._start_line(launch, tasks, slot, f"ssh{number}"))
                 jobs.append(Job(f"{host}:{pid}", tuple(tasks), host, {"pid": pid}))
+        except InterpError:
+            self.cancel(jobs)
+            raise
         return jobs
+
+    def _start_agent(self, host: str, launch: Launch, line: str) -> str:
+        answer = self._on(host, line)
+        pid = answer.stdout.strip()
+        if answer.returncode == _NO_FOLDER:
+            hint = "put the runs on a file system that all hosts share"
+            raise UsageError(f"{host} does not see {launch.folder}", hint)
+        if answer.returncode != 0 or not pid.isdigit():
+            raise InterpError(f"ssh to {host} failed: {(answer.stderr or answer.stdout).strip()}")
+        return pid
 
     def _share(self, launch: Launch, tasks: Sequence[int]) -> list[tuple[str, int]]:
         n_agents, n_hosts = min(launch.n_agents, len(tasks)), len(self.config.hosts)
         shares = [(host, n_agents // n_hosts + (k < n_agents % n_hosts)) for k, host in enumerate(self.config.hosts)]
         return [(host, n) for host, n in shares if n]
 
-    def _start_line(self, launch: Launch, tasks: Sequence[int], slot: int) -> str:
+    def _start_line(self, launch: Launch, tasks: Sequence[int], slot: int, name: str) -> str:
         """Constant words, quoted for the remote shell: paths and numbers, never a task's arguments."""
-        variables = {**launch.environment, "INTERP_AGENT": f"ssh{slot}"}
+        variables = {**launch.environment, "INTERP_AGENT": name}
         gpus = launch.resources.gpus
         if gpus:
             variables["CUDA_VISIBLE_DEVICES"] = ",".join(str(k) for k in range(slot * gpus, (slot + 1) * gpus))
@@ -71,7 +78,7 @@ class Ssh:
             *launch.agent_command,
             format_numbers(tasks),
         ]
-        log = shlex.quote(str(launch.folder / "logs" / f"ssh{slot}.log"))
+        log = shlex.quote(str(launch.folder / "logs" / f"{name}.log"))
         there = f"test -r {shlex.quote(str(launch.folder / 'launch.json'))} || exit {_NO_FOLDER}"
         return f"{there}; nohup {shlex.join(words)} >> {log} 2>&1 < /dev/null & echo $!"
 

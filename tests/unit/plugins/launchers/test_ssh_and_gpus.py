@@ -23,9 +23,21 @@ def launch(tmp_path: Path) -> Launch:
     (folder / "logs").mkdir(parents=True)
     (folder / "launch.json").write_text("{}")
     said = "os.environ['INTERP_AGENT'], os.environ.get('CUDA_VISIBLE_DEVICES'), os.environ['X'], sys.argv[1]"
-    code = f"import os, sys, time; print({said}); time.sleep(60)"
+    code = f"import os, sys, time; print({said}); time.sleep(60)  # {folder}"
     command = (sys.executable, "-u", "-c", code)
     return Launch("L", folder, "n", 4, 3, Resources(gpus=2), command, command, {"X": "it's $HOME"})
+
+
+def _processes_with(text: str) -> int:
+    """Processes that mention a text, once those that were just told to end have done so."""
+    n_found = 0
+    for _ in range(100):
+        listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+        n_found = sum("time.sleep(60)" in line and text in line for line in listed.splitlines())
+        if n_found == 0:
+            break
+        time.sleep(0.05)
+    return n_found
 
 
 @pytest.fixture
@@ -64,6 +76,11 @@ def test_a_host_that_does_not_see_the_folder_or_does_not_answer_is_named(ssh: Ss
     with pytest.raises(InterpError, match="ssh to down failed: no route to host"):
         down.start(launch, [0], {})
     missing = Ssh(SshLauncherConfig(hosts=["h"], ssh=["/nowhere/ssh"]))
+    (launch.folder / "launch.json").write_text("{}")
+    half = Ssh(SshLauncherConfig(hosts=["h1", "down"], ssh=ssh.config.ssh))
+    with pytest.raises(InterpError, match="ssh to down failed"):
+        half.start(launch, [0, 1, 2], {})
+    assert _processes_with(str(launch.folder)) == 0
     with pytest.raises(MissingDependencyError, match="/nowhere/ssh"):
         missing.start(launch, [0], {})
 

@@ -19,7 +19,7 @@ __all__ = ["build", "estimate_build", "estimate_verify", "verify"]
 
 _LOG = logging.getLogger(__name__)
 
-_VERIFY_SECONDS, _BYTES_PER_PARAMETER, _VERIFY_BYTES = 60.0, 2, 4_000_000
+_VERIFY_SECONDS, _BYTES_PER_PARAMETER, _VERIFY_BYTES = 90.0, 2, 4_000_000
 _TRAINING_MEMORY, _VERIFY_MEMORY = 1_500_000_000, 1_200_000_000
 
 
@@ -31,7 +31,9 @@ def build(config: ZooBuildConfig, ctx: RunContext) -> Result:
     """
     recipes = _chosen(config)
     seconds = sum(recipe.expected_seconds for recipe in recipes)
-    ctx.events.message(f"training {len(recipes)} models takes about {_minutes(seconds)} of CPU time on one core")
+    ctx.events.message(
+        f"training {', '.join(one.name for one in recipes)} takes about {_minutes(seconds)} of CPU time on one core"
+    )
     weights = ctx.run.artifact("weights")
     weights.mkdir(exist_ok=True)
     workshop = Workshop(weights, ctx.run.checkpoints, ctx.events, lambda: ctx.stopping)

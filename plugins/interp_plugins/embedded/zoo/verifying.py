@@ -244,7 +244,12 @@ def _three_caption_checks(found: Measurements) -> list[Check]:
 
 def _null_checks(found: Measurements) -> list[Check]:
     result = [
-        Check(f"null with {n} captions, mean over permutations", sum(found.null[n]) / len(found.null[n]), 0.008, 0.0125)
+        Check(
+            f"null of {LARGEST_LM} x {REFERENCE_VIT}, captions: {n}, mean over permutations",
+            sum(found.null[n]) / len(found.null[n]),
+            0.008,
+            0.0125,
+        )
         for n in (1, 3)
     ]
     for n_captions, high in ((1, 0.030), (3, 0.040)):
@@ -253,7 +258,7 @@ def _null_checks(found: Measurements) -> list[Check]:
             for (lm, vit, n), alignment in found.alignment.items()
             if n == n_captions and lm.endswith(INIT_SUFFIX) and vit.endswith(INIT_SUFFIX)
         ]
-        result.append(Check(f"untrained with untrained, {n_captions} captions, largest", max(both), high=high))
+        result.append(Check(f"untrained with untrained, captions: {n_captions}, largest", max(both), high=high))
     return result
 
 

@@ -33,7 +33,7 @@ def test_a_build_says_how_long_it_takes_before_it_starts(tiny_recipes, tmp_path)
     stages.build(ZooBuildConfig(only=["lm-d32"]), ctx)
     first = ctx.events.events[0]
     assert isinstance(first, Message)
-    assert "1 models" in first.text
+    assert "lm-d32 takes" in first.text
     assert "2 min" in first.text
 
 

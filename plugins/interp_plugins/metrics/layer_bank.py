@@ -8,11 +8,11 @@ from itertools import repeat
 from typing import overload
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from interp_plugins.metrics.gram import centre_columns, gram
-from interp_plugins.metrics.neighbours import neighbour_table
+from interp_plugins.metrics.neighbours import grouped_neighbour_table, neighbour_table
 from interp_registry.errors import DataError
 
 __all__ = ["LayerBank"]
@@ -26,10 +26,18 @@ class LayerBank(Sequence[Tensor]):
     Args:
         layers: Layers of one model, float32 or float64.
         keep_grams: Whether Grams stay in memory (n^2 values per layer) for the next metric.
+        group: Which sample each row belongs to, where samples have several rows (captions of an image): neighbours are then found by
+            the most similar rows of two samples, and everything else is computed from the mean row of each sample.
     """
 
-    def __init__(self, layers: Sequence[Float[Tensor, "n _"]], keep_grams: bool = False) -> None:
-        self._layers = list(layers)
+    def __init__(
+        self,
+        layers: Sequence[Float[Tensor, "n _"]],
+        keep_grams: bool = False,
+        group: Int64[Tensor, " n"] | None = None,
+    ) -> None:
+        self._rows, self._group = list(layers), group
+        self._layers = self._rows if group is None else [_means(layer, group) for layer in layers]
         self._keep_grams = keep_grams
         self._grams: dict[int, Tensor] = {}
         self._tables: dict[tuple[int, bool], tuple[Tensor, Tensor]] = {}
@@ -68,8 +76,11 @@ class LayerBank(Sequence[Tensor]):
             )
         deepest = max((depth for depth, own in self._tables if own == include_self and depth >= k), default=None)
         if deepest is None:
-            grams = self.centred_grams() if self._keep_grams else repeat(None)
-            found = [neighbour_table(x, k, include_self, g) for x, g in zip(self._layers, grams, strict=False)]
+            grams = self.centred_grams() if self._keep_grams and self._group is None else repeat(None)
+            if self._group is None:
+                found = [neighbour_table(x, k, include_self, g) for x, g in zip(self._layers, grams, strict=False)]
+            else:
+                found = [grouped_neighbour_table(x, self._group, k, include_self) for x in self._rows]
             self._tables[k, include_self] = (torch.stack([f[0] for f in found]), torch.stack([f[1] for f in found]))
             deepest = k
         indices, values = self._tables[deepest, include_self]
@@ -87,4 +98,16 @@ class LayerBank(Sequence[Tensor]):
 
     def rows(self, rows: Int[Tensor, " m"]) -> "LayerBank":
         """The same layers on some of the samples."""
-        return LayerBank([layer[rows] for layer in self._layers], self._keep_grams)
+        if self._group is None:
+            return LayerBank([layer[rows] for layer in self._layers], self._keep_grams)
+        place = self._group.new_full((self.n,), -1)
+        place[rows] = torch.arange(len(rows), device=place.device)
+        kept = place[self._group] >= 0
+        return LayerBank([layer[kept] for layer in self._rows], self._keep_grams, place[self._group[kept]])
+
+
+def _means(layer: Float[Tensor, "n d"], group: Int64[Tensor, " n"]) -> Float[Tensor, "g d"]:
+    """Mean row of each sample."""
+    n_groups = int(group.max()) + 1
+    sums = layer.new_zeros(n_groups, layer.shape[1]).index_add_(0, group, layer)
+    return sums / torch.bincount(group, minlength=n_groups)[:, None].to(layer.dtype)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from interp_plugins.metrics.gram import centre_columns, full_precision, gram, require_precise
 
-__all__ = ["ListIndex", "nearest", "neighbour_table", "permuted_lists"]
+__all__ = ["ListIndex", "grouped_neighbour_table", "nearest", "neighbour_table", "permuted_lists"]
 
 _ONE_GRAM = 4096
 _BLOCK_ENTRIES = 1 << 25
@@ -52,6 +52,44 @@ def neighbour_table(
         found, products = nearest(block + offset, k, None if include_self else rows.start)
         indices.append(found)
         values.append(products + (offset[rows, None] + mean @ mean))
+    return torch.cat(indices), torch.cat(values)
+
+
+def grouped_neighbour_table(
+    x: Float[Tensor, "n d"], group: Int64[Tensor, " n"], k: int, include_self: bool = False
+) -> tuple[Int[Tensor, "g k"], Float[Tensor, "g k"]]:
+    """Nearest neighbours among samples that have several rows each, such as an image with several captions.
+
+    The similarity of two samples is the largest inner product of a row of one with a row of the other; a sample's own rows are no
+    neighbours of it.
+
+    Args:
+        x: Features of all rows.
+        group: Which of the g samples each row belongs to.
+        k: How many neighbours, below g.
+        include_self: Whether a sample counts as its own neighbour.
+
+    Returns:
+        int32 indices of samples and their similarities, in descending order.
+    """
+    require_precise(x)
+    n_groups = int(group.max()) + 1
+    order = group.argsort(stable=True)
+    x, group = x[order], group[order]
+    first = torch.searchsorted(group, torch.arange(n_groups + 1, device=x.device))
+    at_once = max(1, _BLOCK_ENTRIES * n_groups // (x.shape[0] ** 2))
+    indices, values = [], []
+    for start in range(0, n_groups, at_once):
+        stop = min(start + at_once, n_groups)
+        rows = slice(int(first[start]), int(first[stop]))
+        products = _products(x, rows)
+        by_column = products.new_full((products.shape[0], n_groups), _EXCLUDED)
+        by_column.scatter_reduce_(1, group.expand(products.shape), products, "amax")
+        block = products.new_full((stop - start, n_groups), _EXCLUDED)
+        block.scatter_reduce_(0, (group[rows] - start)[:, None].expand(by_column.shape), by_column, "amax")
+        found, similar = nearest(block, k, None if include_self else start)
+        indices.append(found)
+        values.append(similar)
     return torch.cat(indices), torch.cat(values)
 
 

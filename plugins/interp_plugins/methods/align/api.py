@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from interp_plugins.methods.align.calibration import Statistic, calibrate, null_scores, parse_statistic, permutations
-from interp_plugins.methods.align.inputs import Features, as_layers, check_same_samples
+from interp_plugins.methods.align.inputs import Features, as_layers, check_same_samples, group_samples
 from interp_plugins.methods.align.intervals import IntervalSettings, interval
 from interp_plugins.methods.align.metric_choice import BoundMetric, metric, resolve
 from interp_plugins.methods.align.reading import load_features
@@ -38,6 +39,8 @@ def align(  # noqa: PLR0913 - the public face: every option is a keyword
     ci_level: float = 0.95,
     seed: int = 0,
     keep_null_scores: bool = False,
+    ids_x: Sequence[object] | None = None,
+    ids_y: Sequence[object] | None = None,
     device: str | torch.device | None = None,
 ) -> Alignments:
     """How much two models agree on which samples are alike: scores of all pairs of their layers.
@@ -60,6 +63,10 @@ def align(  # noqa: PLR0913 - the public face: every option is a keyword
         ci_level: Its coverage.
         seed: Seed of the permutations and subsamples.
         keep_null_scores: Keep the ``[K, Lx, Ly]`` scores of the null.
+        ids_x: Name of the sample of each row of x, where a sample has several rows (captions of an image) or rows are in another
+            order than those of y. Neighbours are then found by the most similar rows of two samples; other metrics see the mean
+            row of each sample.
+        ids_y: The same for y.
         device: Where to compute; None: where the features are.
 
     Returns:
@@ -70,10 +77,13 @@ def align(  # noqa: PLR0913 - the public face: every option is a keyword
         DataError: The features cannot be compared.
     """
     layers_x, layers_y = as_layers(x, "x", device), as_layers(y, "y", device)
-    check_same_samples(layers_x, layers_y)
+    groups = group_samples(ids_x, ids_y, layers_x, layers_y)
+    if groups[0] is None:
+        check_same_samples(layers_x, layers_y)
     chosen = resolve(metric, topk, compat)
     bank_x, bank_y = (
-        LayerBank(prepare_features(layers, clamp, normalize, quantile)) for layers in (layers_x, layers_y)
+        LayerBank(prepare_features(layers, clamp, normalize, quantile), group=_on_device_of(layers, group))
+        for layers, group in zip((layers_x, layers_y), groups, strict=True)
     )
     settings = NullSettings(null, alpha, statistic, seed, keep_null_scores)
     found = align_states(chosen, chosen.prepare(bank_x), chosen.prepare(bank_y), bank_y, settings)
@@ -82,6 +92,10 @@ def align(  # noqa: PLR0913 - the public face: every option is a keyword
     summary = partial(settings.summary, higher_is_better=chosen.info.higher_is_better)
     estimate = interval(chosen, bank_x, bank_y, summary, found.value, IntervalSettings(ci, ci_level, seed=seed))
     return replace(found, interval=estimate)
+
+
+def _on_device_of(layers: Sequence[Tensor], group: Tensor | None) -> Tensor | None:
+    return None if group is None else group.to(layers[0].device)
 
 
 @dataclass(frozen=True)

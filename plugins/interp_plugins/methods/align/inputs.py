@@ -13,7 +13,7 @@ from torch import Tensor
 
 from interp_registry.errors import DataError
 
-__all__ = ["Features", "as_layers", "check_layers", "check_same_samples"]
+__all__ = ["Features", "as_layers", "check_layers", "check_same_samples", "group_samples"]
 
 Features: TypeAlias = "np.ndarray | Tensor | Sequence[np.ndarray | Tensor]"
 """A list of ``[n, d]`` matrices, one per layer, or one array ``[n, layers, d]`` (or ``[n, d]``: a single layer)."""
@@ -78,6 +78,51 @@ def check_same_samples(x: Sequence[Tensor], y: Sequence[Tensor]) -> None:
             f"x has {x[0].shape[0]} samples and y has {y[0].shape[0]}",
             "row i of both must be the same sample: extract both from the same data set",
         )
+
+
+def group_samples(
+    ids_x: Sequence[object] | None, ids_y: Sequence[object] | None, x: Sequence[Tensor], y: Sequence[Tensor]
+) -> tuple[Tensor | None, Tensor | None]:
+    """Which sample each row belongs to, where rows are named; samples are numbered in the order of x.
+
+    Rows of one side that have the same name belong to one sample. A side without names has one row per sample.
+
+    Raises:
+        DataError: Names do not fit the rows, or the two sides do not have the same samples.
+    """
+    if ids_x is None and ids_y is None:
+        return None, None
+    for ids, layers, side in ((ids_x, x, "x"), (ids_y, y, "y")):
+        if ids is not None and len(ids) != layers[0].shape[0]:
+            raise DataError(
+                f"{side} has {layers[0].shape[0]} rows and {len(ids)} names", f"give one name per row of {side}"
+            )
+    names_x, names_y = _names(ids_x, ids_y, x, "x"), _names(ids_y, ids_x, y, "y")
+    number = {name: index for index, name in enumerate(dict.fromkeys(names_x))}
+    strange = [name for name in names_y if name not in number]
+    lacking = set(number) - set(names_y)
+    if strange or lacking:
+        example = strange[0] if strange else next(iter(lacking))
+        raise DataError(
+            f"x and y do not have the same samples: {example!r} is in {'y' if strange else 'x'} only",
+            "both sides need every sample, in any number of rows",
+        )
+    return torch.tensor([number[name] for name in names_x]), torch.tensor([number[name] for name in names_y])
+
+
+def _names(
+    ids: Sequence[object] | None, other: Sequence[object] | None, layers: Sequence[Tensor], side: str
+) -> list[object]:
+    """Names of the rows; a side without any has the samples of the other side, in order."""
+    if ids is not None:
+        return list(ids)
+    names = list(dict.fromkeys(other or ()))
+    if len(names) != layers[0].shape[0]:
+        raise DataError(
+            f"{side} has {layers[0].shape[0]} rows, and the other side names {len(names)} samples",
+            f"without names of its own, {side} needs one row per sample",
+        )
+    return names
 
 
 def _tensor(value: Any, name: str) -> Tensor:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from torch import Tensor
 
 from interp_plugins.methods.align.api import NullSettings, align_states
 from interp_plugins.methods.align.calibration import parse_statistic
 from interp_plugins.methods.align.config import FeatureOptions
-from interp_plugins.methods.align.inputs import check_layers
+from interp_plugins.methods.align.inputs import check_layers, group_samples
 from interp_plugins.methods.align.intervals import GridPoint
 from interp_plugins.methods.align.metric_choice import BoundMetric
 from interp_plugins.methods.align.reading import LoadedFeatures
@@ -90,6 +91,7 @@ class ModelBank:
         check_layers(self.features.features, source.name)
         self._options, self._device, self._share = options, device, share
         self._bank: LayerBank | None = None
+        self.group: Tensor | None = None
 
     @property
     def name(self) -> str:
@@ -106,7 +108,8 @@ class ModelBank:
                 layers, options.clamp, options.normalize, options.quantile, options.clamp_per_layer
             )
             keep = self._share and 4 * self.features.n**2 * len(prepared) <= _SHARED_GRAM_BYTES
-            self._bank = LayerBank(prepared, keep_grams=keep)
+            group = None if self.group is None else self.group.to(self._device)
+            self._bank = LayerBank(prepared, keep, group)
         return self._bank
 
     @property
@@ -152,9 +155,17 @@ class _States:
 def check_samples(models: Sequence[ModelBank]) -> None:
     """Refuse models whose rows are not the same samples in the same order.
 
+    Where the rows of a model repeat names, rows of one name are one sample (captions of an image), and all models are matched by name.
+
     Raises:
         DataError: Numbers or names of samples differ.
     """
+    first = next((model for model in models if _repeats(model)), None)
+    if first is not None:
+        for model in models:
+            layers = first.features.features, model.features.features
+            _, model.group = group_samples(first.features.ids, model.features.ids, *layers)
+        return
     first = models[0]
     for other in models[1:]:
         if other.features.n != first.features.n:
@@ -169,6 +180,11 @@ def check_samples(models: Sequence[ModelBank]) -> None:
                 f"{other.features.ids[at]!r} in the other",
                 "extract both from the same data set",
             )
+
+
+def _repeats(model: ModelBank) -> bool:
+    ids = model.features.ids
+    return ids is not None and len(set(ids)) < len(ids)
 
 
 def ranked(pairs: Sequence[PairScore]) -> list[PairScore]:

@@ -18,8 +18,9 @@ from interp_registry.errors import CorruptError, DataError, InterpError, UsageEr
 from interp_registry.stores.checkpoint import CheckpointStore
 from interp_registry.stores.features import FeaturePlan, FeatureRequest, FeatureStore
 from interp_registry.stores.keys import key_of, slug
+from interp_registry.stores.maintenance import verify
 from interp_registry.stores.pt_files import read_pt
-from interp_registry.stores.records import read_record
+from interp_registry.stores.records import read_record, replace_record
 from interp_registry.stores.shards import open_shard, write_shard
 
 HOSTILE = [
@@ -231,6 +232,25 @@ def test_hostile_records_are_corrupt(tmp_path: Path, text: str):
     (tmp_path / "record.json").write_text(text)
     with pytest.raises(CorruptError, match=r"record.json"):
         read_record(tmp_path / "record.json")
+
+
+@pytest.mark.parametrize("missing", ["plan", "request", "provenance", "hash", "columns", "shard_rows"])
+def test_a_well_formed_manifest_without_a_field_is_corrupt(tmp_path: Path, missing: str):
+    entry = FeatureStore(tmp_path).open(FeatureRequest("m", "d", "f"), FeaturePlan(2, 2, {"0": 1}))
+    content = dict(entry.manifest)
+    (content if missing in content else content["plan"]).pop(missing)
+    replace_record(entry.path / "manifest.json", content)
+    with pytest.raises(CorruptError, match=f"manifest.json is corrupt: its field '{missing}'"):
+        FeatureStore(tmp_path).get(entry.key)
+    assert [problem.path.name for problem in verify(entry.path)] == ["manifest.json"]
+
+
+def test_a_well_formed_done_file_without_a_field_is_corrupt(tmp_path: Path):
+    entry = FeatureStore(tmp_path).open(FeatureRequest("m", "d", "f"), FeaturePlan(2, 2, {"0": 1}))
+    replace_record(entry.path / "DONE.json", {"rows": 2})
+    assert "field 'shards'" in verify(entry.path)[0].reason
+    with pytest.raises(CorruptError, match="shards"):
+        _ = entry.totals
 
 
 def test_a_link_out_of_the_store_is_not_followed_when_a_run_is_sealed(tmp_path: Path):

@@ -107,6 +107,8 @@ class Table:
         kind, found = self.manifest.get("kind"), self.manifest.get("format")
         if found != _FORMAT or self.kind not in (kind, Table.kind):
             raise DataError(f"{path} holds {kind} of format {found}, not {self.kind} of format {_FORMAT}")
+        _require(path / MANIFEST, self.manifest, {"plan": dict, "request": dict, "provenance": dict, "hash": str})
+        _require(path / MANIFEST, self.manifest["plan"], {"columns": dict, "shard_rows": int})
         self.plan: dict[str, Any] = self.manifest["plan"]
         self.request: dict[str, Any] = self.manifest["request"]
         self.columns = {name: Column.parse(text) for name, text in self.plan["columns"].items()}
@@ -135,7 +137,13 @@ class Table:
         Raises:
             CorruptError: ``DONE.json`` is not what was written.
         """
-        return read_record(self.path / DONE)["totals"] if self.complete else None
+        return self._done()["totals"] if self.complete else None
+
+    def _done(self) -> dict[str, Any]:
+        """What ``DONE.json`` says."""
+        return _require(
+            self.path / DONE, read_record(self.path / DONE), {"shards": list, "rows": int, "totals": object}
+        )
 
     def shard_path(self, index: int) -> Path:
         """File of a shard."""
@@ -238,7 +246,7 @@ class Table:
     def _done_problems(self, corrupt: set[Path]) -> list[Problem]:
         done = self.path / DONE
         try:
-            listed = cast("list[dict[str, Any]]", read_record(done)["shards"])
+            listed = cast("list[dict[str, Any]]", self._done()["shards"])
         except CorruptError as err:
             return [Problem(done, err.message)]
         found: list[Problem] = []
@@ -300,7 +308,7 @@ class Table:
             "totals": None if totals is None else dict(totals),
         }
         done = self.path / DONE
-        if not commit_record(done, content) and read_record(done)["shards"] != listed:
+        if not commit_record(done, content) and self._done()["shards"] != listed:
             raise CorruptError(f"{done} lists other shards than those in the folder", "`interp store repair` mends it")
 
     def _listing(self, index: int) -> dict[str, Any]:
@@ -312,6 +320,14 @@ class Table:
             shard.algorithm: shard.digest,
             "seal": shard.info["seal"],
         }
+
+
+def _require(path: Path, content: dict[str, Any], fields: Mapping[str, type]) -> dict[str, Any]:
+    """The content of a record, after checking that it has the fields that this version writes."""
+    for name, kind in fields.items():
+        if name not in content or not isinstance(content[name], kind):
+            raise CorruptError(f"{path} is corrupt: its field {name!r} is missing or no {kind.__name__}")
+    return content
 
 
 def write_manifest(
@@ -350,9 +366,9 @@ def write_manifest(
         return
     found = read_record(manifest)
     for part in ("format", "kind", "request", "plan"):
-        if canonical_json(found[part]) != canonical_json(content[part]):
+        if canonical_json(found.get(part)) != canonical_json(content[part]):
             raise UsageError(
-                f"{path} was planned with another {part}: {_difference(found[part], content[part])}",
+                f"{path} was planned with another {part}: {_difference(found.get(part), content[part])}",
                 "use the same settings, another --out, or remove that folder",
             )
 

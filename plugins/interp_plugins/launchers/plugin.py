@@ -1,21 +1,21 @@
 """Registers the launchers."""
 
-from interp_plugins.launchers.config import (
-    LocalLauncherConfig,
-    PrintLauncherConfig,
-    SlurmLauncherConfig,
-    SshLauncherConfig,
-)
-from interp_registry.choices import Registry
-from interp_registry.hookspecs import hookimpl
+from typing import TYPE_CHECKING
+
+import interp_registry
+
+if TYPE_CHECKING:
+    from interp_registry.choices import Registry
 
 __all__ = ["register"]
 
 
-@hookimpl
-def register(registry: Registry) -> None:
+@interp_registry.hookimpl
+def register(registry: "Registry") -> None:
     """Add the launchers."""
-    registry.add("launcher", "local", LocalLauncherConfig)
-    registry.add("launcher", "slurm", SlurmLauncherConfig)
-    registry.add("launcher", "ssh", SshLauncherConfig)
-    registry.add("launcher", "print", PrintLauncherConfig)
+    from interp_plugins.launchers import config
+
+    registry.add("launcher", "local", config.LocalLauncherConfig)
+    registry.add("launcher", "slurm", config.SlurmLauncherConfig)
+    registry.add("launcher", "ssh", config.SshLauncherConfig)
+    registry.add("launcher", "print", config.PrintLauncherConfig)

@@ -117,9 +117,9 @@ class _Blocks:
     def _body(self, figure: Figure, key: str) -> Markup:
         if is_plot(figure):
             self.data[key] = plot_spec(figure)
-            return Markup('<div class="plot" data-figure="{}" style="min-height:{}px"></div>').format(
-                key, self.data[key]["layout"]["height"]
-            )
+            height = self.data[key]["layout"]["height"]
+            element = '<div class="plot" role="img" aria-label="{}" data-figure="{}" style="min-height:{}px"></div>'
+            return Markup(element).format(figure.title, key, height)  # noqa: S704 - a constant, formatted by Markup
         if isinstance(figure, MarkedText):
             self.data[key] = {"tokens": _token_data(figure)}
             return Markup('<div data-tokens="{}">{}</div>').format(key, marked_text_html(figure))

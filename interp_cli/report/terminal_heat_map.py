@@ -4,6 +4,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.text import Text
 
@@ -18,6 +19,7 @@ _MARK = "*"
 _MAX_LABEL = 28
 _MAX_HEADER_LINES = 3
 _MAX_ROWS_OF_NUMBERS = 40
+_MAX_ROWS_OF_BLOCKS = 80
 
 
 def terminal_theme() -> Theme:
@@ -41,6 +43,25 @@ def heat_map_text(figure: HeatMap, width: int, theme: Theme | None = None) -> Te
     else:
         body = _half_blocks(figure, scale, theme, labels, width)
     return Text("\n").join([*body, _legend(figure, scale, theme)])
+
+
+def _thinned(figure: HeatMap, rows: int, columns: int) -> tuple[HeatMap, str]:
+    """An arranged heat map with one row and one column in a few, at most ``rows`` and ``columns``, and a note that says so."""
+    n_rows, n_columns = figure.shape
+    down, right = math.ceil(n_rows / rows), math.ceil(n_columns / columns)
+    if down == right == 1:
+        return figure, ""
+    thin = replace(
+        figure,
+        values=[row[::right] for row in figure.values[::down]],
+        rows=figure.rows[::down],
+        columns=figure.columns[::right],
+        annotations=[row[::right] for row in figure.annotations[::down]],
+        hover=(),
+        marked=[(i // down, j // right) for i, j in figure.marked if i % down == 0 and j % right == 0],
+    )
+    steps = [f"one {word} in {k}" for k, word in ((down, "row"), (right, "column")) if k > 1]
+    return thin, f"{n_rows} x {n_columns}, {' and '.join(steps)} shown"
 
 
 def _marked_texts(figure: HeatMap) -> list[list[str]]:
@@ -93,22 +114,20 @@ def _numbered(
 def _half_blocks(figure: HeatMap, scale: ColourScale, theme: Theme, labels: int, width: int) -> list[Text]:
     """Two rows of the map in each line: the upper one as the glyph's colour, the lower one as its background."""
     room = width - labels - 1
+    figure, note = _thinned(figure, _MAX_ROWS_OF_BLOCKS, room)
     n_rows, n_columns = figure.shape
     cell = 2 if 2 * n_columns <= room else 1
-    stride = math.ceil(n_columns * cell / room)
     lines: list[Text] = []
     for top in range(0, n_rows, 2):
         line = Text(shorten(figure.rows[top], labels).rjust(labels) + " ", style="")
-        for j in range(0, n_columns, stride):
+        for j in range(n_columns):
             upper = scale.colour(figure.values[top][j], theme)
             lower = f" on {scale.colour(figure.values[top + 1][j], theme)}" if top + 1 < n_rows else ""
             line.append("▀" * cell, f"{upper}{lower}")
         lines.append(line)
-    note = f", every {stride}th shown" if stride > 1 else ""
     span = f"{shorten(figure.columns[0], 16)} to {shorten(figure.columns[-1], 16)}"
-    lines.append(
-        Text(" " * (labels + 1) + f"{shorten(figure.column_title or 'columns', 30)} {span}{note}", style="dim")
-    )
+    words = f"{shorten(figure.column_title or 'columns', 30)} {span}{f'; {note}' if note else ''}"
+    lines.append(Text(" " * (labels + 1) + words, style="dim"))
     return lines
 
 
@@ -129,7 +148,8 @@ def _marks(figure: HeatMap) -> str:
 
 def plain_heat_map(figure: HeatMap, width: int) -> str:
     """The numbers of a heat map as text without colour; columns that do not fit ``width`` follow in further blocks."""
-    figure = figure.arranged()
+    marks, units = _marks(figure.arranged()), shorten(figure.units, 60)
+    figure, note = _thinned(figure.arranged(), _MAX_ROWS_OF_NUMBERS, _MAX_ROWS_OF_NUMBERS)
     if not figure.values or not figure.values[0]:
         return "(empty)"
     texts = _marked_texts(figure)
@@ -147,5 +167,4 @@ def plain_heat_map(figure: HeatMap, width: int) -> str:
             (shorten(name, labels).ljust(labels) + "".join(text.rjust(cell) for text in row[chosen])).rstrip()
             for name, row in zip(figure.rows, texts, strict=True)
         ]
-    footer = f"{shorten(figure.units, 60)}{_marks(figure)}".strip()
-    return "\n".join([*lines, *([footer] if footer else [])])
+    return "\n".join([*lines, *(line for line in (note, f"{units}{marks}".strip()) if line)])

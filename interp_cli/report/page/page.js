@@ -39,7 +39,10 @@
     const layout = { ...spec.layout, font: { ...spec.layout.font, size: 11 }, margin: { l: 40, r: 8, t: 14, b: 40 } };
     for (const name of ["xaxis", "yaxis"]) {
       const axis = layout[name];
-      if (axis && axis.ticktext) layout[name] = { ...axis, ticktext: axis.ticktext.map((text) => shorten(text, 16)) };
+      if (!axis || !axis.ticktext) continue;
+      const step = axis.ticktext.length > 14 && axis.ticktext.every((text) => text.length < 4) ? Math.ceil(axis.ticktext.length / 10) : 1;
+      const keep = (values) => values.filter((_, i) => i % step === 0);
+      layout[name] = { ...axis, tickvals: keep(axis.tickvals), ticktext: keep(axis.ticktext).map((text) => shorten(text, 16)) };
     }
     const columns = spec.data[0] && spec.data[0].z && spec.data[0].z.length ? spec.data[0].z[0].length : 0;
     const data = spec.data.map((trace) => {

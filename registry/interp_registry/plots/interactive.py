@@ -22,6 +22,7 @@ __all__ = ["is_plot", "plot_spec", "themed"]
 Spec = dict[str, Any]
 
 _MAX_TEXT_CELLS = 400
+_MAX_HOVER_CELLS = 10_000
 _LABEL_LENGTH = 40
 
 
@@ -126,6 +127,13 @@ def _label_axis(labels: Sequence[str], title: str) -> Spec:
     return {**_axis(title), **ticks, "showgrid": False, "showline": False, "tickangle": 0 if is_short else -35}
 
 
+def _hovers(figure: HeatMap) -> Spec:
+    """What is shown of a cell that is pointed at; in very large maps only its place and number."""
+    if figure.shape[0] * figure.shape[1] > _MAX_HOVER_CELLS:
+        return {"hoverinfo": "x+y+z"}
+    return {"hovertext": _cell_hovers(figure), "hoverinfo": "text"}
+
+
 def _cell_hovers(figure: HeatMap) -> list[list[str]]:
     row_word, column_word = figure.row_title or "row", figure.column_title or "column"
     hovers: list[list[str]] = []
@@ -150,8 +158,7 @@ def _heat_map(figure: HeatMap) -> Spec:
         "zmin": scale.low,
         "zmax": scale.high,
         "colorscale": "@diverging" if scale.diverging else "@sequential",
-        "hovertext": _cell_hovers(figure),
-        "hoverinfo": "text",
+        **_hovers(figure),
         "hoverongaps": False,
         "xgap": 2 if few else 0,
         "ygap": 2 if few else 0,

@@ -51,3 +51,18 @@ def test_no_line_is_wider_than_the_terminal(width):
 
             assert max(line.cell_len for line in heat_map_text(figure, console.width).split("\n")[:-1]) <= width
             assert max(map(len, plain_heat_map(figure, width).splitlines()[:-1])) <= width
+
+
+def test_huge_heat_maps_are_thinned_and_say_so():
+    from interp_cli.report.terminal_heat_map import heat_map_text, plain_heat_map
+    from interp_registry.figures import HeatMap
+
+    figure = HeatMap(
+        [[float(i + j) for j in range(300)] for i in range(500)], units="nats", marked=((0, 0), (499, 299))
+    )
+    plain = plain_heat_map(figure, 120).splitlines()
+    assert "500 x 300, one row in 13 and one column in 8 shown" in plain
+    assert len(plain) < 200
+    coloured = heat_map_text(figure, 120).plain.splitlines()
+    assert len(coloured) <= 42
+    assert "500 x 300, one row in 7 and one column in 3 shown" in coloured[-2]

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,7 @@ class WhatsUpDataset(RowDataset):
             f"whatsup_{config.subset}",
             texts,
             decode,
-            fingerprint=table.digest if controlled else None,
+            fingerprint=table.digest,
             captions=texts,
         )
         self.tags = {"relation": [key[1] for key in keys]} if controlled else {}
@@ -140,7 +141,7 @@ def _spatial_key(caption: str) -> tuple[str, str]:
 
 def _complete(keys: Sequence[str], size: int) -> list[str]:
     """Keys of groups with exactly ``size`` members; others are emptied, because they cannot count."""
-    counts = {key: list(keys).count(key) for key in set(keys)}
+    counts = Counter(keys)
     return [key if key.strip("|") and counts[key] == size else "" for key in keys]
 
 

@@ -243,6 +243,10 @@ def test_whatsup_finds_pairs_and_sets_of_controlled_images(monkeypatch):
     assert built.groups["set"] == ["a mug|a table"] * 4
     assert built.groups["pair"] == ["a mug|a table|on-under"] * 2 + ["a mug|a table|left-right"] * 2
     assert built[2].captions[built[2].answer] == "A mug to the left of a table"
+    other = data.WhatsUp(subset="COCO_QA_one_obj").build()
+    assert asked["split"] == "COCO_QA_one_obj"
+    assert (other.groups, other.tags) == ({}, {})
+    assert len(other.fingerprint) == 64
 
 
 def test_flickr_takes_the_karpathy_split_from_its_column_and_refuses_captions_that_are_one_text(monkeypatch):

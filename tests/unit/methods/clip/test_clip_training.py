@@ -202,6 +202,7 @@ def test_the_spectral_loss_alone_raises_the_collapse_alarm(untrained_context):
         dataset=WorldPairs(split="train", n=2000, n_captions=2),
         test=WorldPairs(n=200),
         n_validation=200,
+        batch_size=64,
         training=training,
     )
     result = train_clip(config, untrained_context)

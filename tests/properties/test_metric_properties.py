@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interp_plugins.methods.align.api import align
-from interp_plugins.methods.align.metric_choice import expand_names, metric
+from interp_plugins.methods.align.metric_choice import metric
+from interp_registry.choices import choice_names
+from interp_registry.discovery import discover
 
 OPTIONS = {"svcca": {"dim": 3}, "rsa": {"comparison": "pearson"}}
 VARIANTS = [
-    *((name, OPTIONS.get(name, {})) for name in expand_names("all")),
+    *((name, OPTIONS.get(name, {})) for name in choice_names(discover().registry.kinds()["metric"])),
     ("rsa", {"dissimilarity": "euclidean"}),
     ("rsa", {"dissimilarity": "cosine"}),
     ("cka", {"kernel": "rbf", "sigma": 4.0}),

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from interp_plugins.methods.align.api import align
-from interp_plugins.methods.align.metric_choice import expand_names, metric
+from interp_plugins.methods.align.metric_choice import metric
 from interp_plugins.metrics.predictivity import fold_of_samples
+from interp_registry.choices import choice_names
+from interp_registry.discovery import discover
 
 _path = Path(__file__).parents[2] / "reference" / "similarity.py"
 _spec = importlib.util.spec_from_file_location("similarity_reference", _path)
@@ -84,8 +86,12 @@ def assert_equals(models, chosen, definition):
 
 
 def test_every_metric_that_ships_has_a_definition_here():
-    assert {name for name in expand_names("all") if name in CASES} == set(CASES)
-    shipped = [name for name in expand_names("all") if metric(name).config.impl.startswith("interp_plugins.")]
+    assert {name for name in choice_names(discover().registry.kinds()["metric"]) if name in CASES} == set(CASES)
+    shipped = [
+        name
+        for name in choice_names(discover().registry.kinds()["metric"])
+        if metric(name).config.impl.startswith("interp_plugins.")
+    ]
     assert set(shipped) == set(CASES)
 
 

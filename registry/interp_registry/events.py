@@ -19,6 +19,7 @@ from interp_registry.errors import InterpError
 from interp_registry.figures import HeatMap, Table
 from interp_registry.json_values import JsonValue
 from interp_registry.records import Record
+from interp_registry.stores.environment import redact, secret_values
 
 __all__ = [
     "EVENTS_VERSION",
@@ -235,6 +236,7 @@ class JsonlSink(EventSink):
         self.progress_interval = progress_interval
         self._lock = threading.Lock()
         self._written: dict[str, float] = {}
+        self._secrets = secret_values()
         torn = path.exists() and path.stat().st_size > 0 and not _ends_with_newline(path)
         self._file = path.open("a", encoding="utf-8", buffering=1)
         if torn:
@@ -245,7 +247,7 @@ class JsonlSink(EventSink):
         line = json.dumps(event.to_json(), allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
         with self._lock:
             if not self._file.closed:
-                self._file.write(line)
+                self._file.write(redact(line, self._secrets))
 
     def progress(self, task: str, done: float, total: float | None = None, unit: str = "") -> None:
         """Append a progress line unless one of this task was written a moment ago and work is left."""

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from interp_registry.stores.liveness import host_name
 
-__all__ = ["collect_environment", "redact", "redact_json"]
+__all__ = ["collect_environment", "redact", "redact_json", "secret_values"]
 
 _PACKAGES = (
     "interp-cli",
@@ -102,12 +102,23 @@ def _commit(folder: Path) -> dict[str, Any] | None:
     return {"sha": commits[0], "changed": any(not line.startswith("#") for line in lines)} if commits else None
 
 
-def redact(text: str) -> str:
-    """The text without secrets: known forms of access tokens, and the values of variables that are named like secrets."""
+def secret_values() -> tuple[str, ...]:
+    """Values of the environment variables that are named like secrets."""
+    return tuple(
+        value for name, value in os.environ.items() if len(value) >= _SHORTEST_SECRET and _SECRET_NAME.search(name)
+    )
+
+
+def redact(text: str, secrets: Iterable[str] | None = None) -> str:
+    """The text without secrets: known forms of access tokens, and the values of variables that are named like secrets.
+
+    Args:
+        text: What would be written.
+        secrets: What :func:`secret_values` said, where many texts are written.
+    """
     shown = _SECRET_TEXT.sub(_HIDDEN, text)
-    for name, value in os.environ.items():
-        if len(value) >= _SHORTEST_SECRET and _SECRET_NAME.search(name):
-            shown = shown.replace(value, _HIDDEN)
+    for value in secret_values() if secrets is None else secrets:
+        shown = shown.replace(value, _HIDDEN)
     return shown
 
 

@@ -131,11 +131,10 @@ def _value(model, item, transposed, *, grad):
     return value.T if transposed else value
 
 
-@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_gradients_and_three_optimiser_steps(main, values, build, replay, prefix, fused):
+def test_gradients_and_three_optimiser_steps(main, values, build, replay, prefix):
     model = build(prefix, "tied_state" if prefix == "tms_mlp" else "state")
-    optimiser = decomposition_optimiser(model, 1e-2, fused=fused)
+    optimiser = decomposition_optimiser(model, 1e-2)
     minimality = c.ImportanceMinimalityConfig(coeff=1e-2).build()
     terms = [(1e-2, minimality), (1.0, c.StochasticReconConfig().build()),
              (1.0, c.StochasticReconConfig(over="layerwise").build()), (1.0, c.FaithfulnessConfig().build())]  # fmt: skip

@@ -14,7 +14,7 @@ from interp_plugins.methods.spd.config import DecomposeConfig
 from interp_plugins.methods.spd.decomposition import Decomposition
 from interp_plugins.methods.spd.factored import written_out
 from interp_plugins.methods.spd.loss_config import PersistentReconConfig
-from interp_plugins.methods.spd.optimiser import decomposition_optimiser
+from interp_plugins.methods.spd.optimiser import SequentialAdamW, decomposition_optimiser
 from interp_plugins.methods.spd.processes import Share, SharedDraws
 from interp_plugins.methods.spd.randomness import Draws
 from interp_plugins.methods.spd.sigmoids import squashers
@@ -79,10 +79,10 @@ class DecompositionTraining:
         self.squashers = squashers(config.sigmoid, config.leak)
         self.sampling = Sampling(config.n_mask_samples, config.sampling == "binomial", config.delta, config.distance)
         self.device = model.component_parameters()[0].device
-        self.optimiser = decomposition_optimiser(model, config.learning_rate, fused=self.device.type != "mps")
+        self.optimiser = decomposition_optimiser(model, config.learning_rate)
         self.skips_zero_rows = config.skip_zero_rows and zero_rows_stay_zero(model, batches) and not _per_row(config)
 
-    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+    def optimisers(self) -> dict[str, SequentialAdamW]:
         """The one optimiser of components and importance functions."""
         return {"decomposition": self.optimiser}
 
@@ -200,14 +200,12 @@ class WarmupTraining:
     model: Decomposition
     rate: float
     weight_decay: float
-    optimiser: torch.optim.Optimizer = field(init=False)
+    optimiser: SequentialAdamW = field(init=False)
 
     def __post_init__(self) -> None:
-        self.optimiser = torch.optim.AdamW(
-            self.model.component_parameters(), lr=self.rate, weight_decay=self.weight_decay, fused=True
-        )
+        self.optimiser = SequentialAdamW(self.model.component_parameters(), self.rate, weight_decay=self.weight_decay)
 
-    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+    def optimisers(self) -> dict[str, SequentialAdamW]:
         """The optimiser of the components."""
         return {"warmup": self.optimiser}
 

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from interp_plugins.methods.spd.config import ResidualMlpTargetConfig, TmsTargetConfig
+from interp_plugins.methods.spd.optimiser import SequentialAdamW
 from interp_plugins.methods.spd.sites import Target
 from interp_plugins.methods.spd.sparse_data import SparseFeatures, nonzero_rows
 from interp_plugins.methods.spd.targets.toys import ResidualMlp, ToySuperposition
@@ -82,11 +83,11 @@ class TmsRecipe:
         self.second = nn.Parameter(self.first.data if c.tied else _linear_init(shape, c.n_hidden, source))
         bias = _linear_init((c.n_seeds, c.n_features), c.n_hidden, source)
         self.bias = nn.Parameter(torch.zeros_like(bias) if c.zero_bias else bias)
-        self.optimiser = torch.optim.AdamW(
-            [self.first, self.second, self.bias], lr=c.learning_rate, weight_decay=c.weight_decay, fused=True
+        self.optimiser = SequentialAdamW(
+            [self.first, self.second, self.bias], c.learning_rate, weight_decay=c.weight_decay
         )
 
-    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+    def optimisers(self) -> dict[str, SequentialAdamW]:
         """The one optimiser."""
         return {"target": self.optimiser}
 
@@ -180,11 +181,9 @@ class ResidualMlpRecipe:
             for layer in range(c.n_layers)
             for kind, shape in shapes.items()
         }
-        self.optimiser = torch.optim.AdamW(
-            list(self.matrices.values()), lr=c.learning_rate, weight_decay=c.weight_decay, fused=True
-        )
+        self.optimiser = SequentialAdamW(self.matrices.values(), c.learning_rate, weight_decay=c.weight_decay)
 
-    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+    def optimisers(self) -> dict[str, SequentialAdamW]:
         """The one optimiser."""
         return {"target": self.optimiser}
 

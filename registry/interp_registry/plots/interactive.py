@@ -6,24 +6,28 @@ the same in the browser when the reader switches between light and dark. Every t
 HTML tags in labels.
 """
 
-import html
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from interp_registry.figures import Figure, Graph, HeatMap, Histogram, Lines, Reference, Scatter, Series
-from interp_registry.plots.layout import node_positions
+from interp_registry.plots.interactive_graph import graph_spec
 from interp_registry.plots.palette import Theme, colour_at, ink_on
 from interp_registry.plots.scale import ColourScale, cell_texts, number_text, scale_of
+from interp_registry.plots.spec_parts import (
+    LABEL_LENGTH,
+    Spec,
+    finite_numbers,
+    plot_axis,
+    plot_layout,
+    plot_text,
+)
 from interp_registry.regression import fit_line
 
 __all__ = ["is_plot", "plot_spec", "themed"]
 
-Spec = dict[str, Any]
-
 _MAX_TEXT_CELLS = 400
 _MAX_HOVER_CELLS = 10_000
-_LABEL_LENGTH = 40
 
 
 def is_plot(figure: Figure) -> bool:
@@ -65,66 +69,17 @@ def _role(role: str, theme: Theme) -> Any:
     )
 
 
-def _text(value: str, length: int | None = None) -> str:
-    if length is not None and len(value) > length:
-        value = value[: length - 1] + "…"
-    return html.escape(value, quote=False)
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _numbers(values: Sequence[float]) -> list[float | None]:
-    return [_number(value) for value in values]
-
-
-def _axis(title: str, log: bool = False) -> Spec:
-    return {
-        "title": {"text": _text(title), "standoff": 10, "font": {"color": "@muted", "size": 12.5}},
-        "tickfont": {"color": "@ink", "size": 12},
-        "type": "log" if log else "linear",
-        "automargin": True,
-        "gridcolor": "@grid",
-        "linecolor": "@grid",
-        "zeroline": False,
-        "ticks": "",
-    }
-
-
-def _layout(x: Spec, y: Spec, **fields: Any) -> Spec:
-    return {
-        "xaxis": x,
-        "yaxis": y,
-        "margin": {"l": 56, "r": 16, "t": 16, "b": 48},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"color": "@ink", "size": 13},
-        "hoverlabel": {"bgcolor": "@paper", "bordercolor": "@muted", "font": {"color": "@ink"}, "align": "left"},
-        "legend": {
-            "traceorder": "normal",
-            "orientation": "h",
-            "y": 1.02,
-            "yanchor": "bottom",
-            "x": 0,
-            "font": {"color": "@ink"},
-        },
-        "height": 380,
-        **fields,
-    }
-
-
 def _label_axis(labels: Sequence[str], title: str) -> Spec:
     is_short = max(map(len, labels), default=0) <= (12 if len(labels) <= 5 else 8)
     ticks = {
         "tickmode": "array",
         "tickvals": list(range(len(labels))),
-        "ticktext": [_text(t, _LABEL_LENGTH) for t in labels],
+        "ticktext": [plot_text(t, LABEL_LENGTH) for t in labels],
     }
     if len(labels) > 30 and all(label.isdigit() for label in labels):
         step = math.ceil(len(labels) / 15)
         ticks = {key: value[::step] if isinstance(value, list) else value for key, value in ticks.items()}
-    return {**_axis(title), **ticks, "showgrid": False, "showline": False, "tickangle": 0 if is_short else -35}
+    return {**plot_axis(title), **ticks, "showgrid": False, "showline": False, "tickangle": 0 if is_short else -35}
 
 
 def _hovers(figure: HeatMap) -> Spec:
@@ -144,7 +99,7 @@ def _cell_hovers(figure: HeatMap) -> list[list[str]]:
             shown.append(f"{figure.units or 'value'}: {number_text(value, 5)}")
             shown += figure.annotations[i][j : j + 1] if figure.annotations else ()
             shown += figure.hover[i][j].split("\n") if figure.hover and figure.hover[i][j] else ()
-            hovers[-1].append("<br>".join(_text(line) for line in shown))
+            hovers[-1].append("<br>".join(plot_text(line) for line in shown))
     return hovers
 
 
@@ -154,7 +109,7 @@ def _heat_map(figure: HeatMap) -> Spec:
     few = n_rows * n_columns <= _MAX_TEXT_CELLS
     trace: Spec = {
         "type": "heatmap",
-        "z": [_numbers(row) for row in figure.values],
+        "z": [finite_numbers(row) for row in figure.values],
         "zmin": scale.low,
         "zmax": scale.high,
         "colorscale": "@diverging" if scale.diverging else "@sequential",
@@ -163,7 +118,7 @@ def _heat_map(figure: HeatMap) -> Spec:
         "xgap": 2 if few else 0,
         "ygap": 2 if few else 0,
         "colorbar": {
-            "title": {"text": _text(figure.units), "side": "right", "font": {"color": "@muted", "size": 12}},
+            "title": {"text": plot_text(figure.units), "side": "right", "font": {"color": "@muted", "size": 12}},
             "tickfont": {"color": "@muted", "size": 11},
             "thickness": 10,
             "outlinewidth": 0,
@@ -186,7 +141,7 @@ def _heat_map(figure: HeatMap) -> Spec:
     height = min(max(150 + 34 * n_rows, 260), 720) if few else min(max(150 + 14 * n_rows, 380), 760)
     return {
         "data": [trace, *([_cell_trace(figure, scale)] if few else ())],
-        "layout": _layout(x, y, shapes=shapes, height=height),
+        "layout": plot_layout(x, y, shapes=shapes, height=height),
     }
 
 
@@ -199,7 +154,7 @@ def _cell_trace(figure: HeatMap, scale: ColourScale) -> Spec:
         "mode": "text",
         "x": [j for _ in range(n_rows) for j in range(n_columns)],
         "y": [i for i in range(n_rows) for _ in range(n_columns)],
-        "text": [_text(text, 14) for row in cell_texts(figure) for text in row],
+        "text": [plot_text(text, 14) for row in cell_texts(figure) for text in row],
         "textfont": {"size": 11.5, "color": ["@ink" if math.isnan(s) else f"@on-{kind}~{s:.3f}" for s in shares]},
         "hoverinfo": "skip",
         "showlegend": False,
@@ -220,19 +175,19 @@ def _references(references: Sequence[Reference]) -> Spec:
             else {"xanchor": "left", "yanchor": "top"}
         )
         note: Spec = {across: reference.value, along: 1, f"{along}ref": "paper", "showarrow": False, **anchors}
-        notes.append({**note, "text": _text(reference.label), "font": {"color": "@muted", "size": 12}})
+        notes.append({**note, "text": plot_text(reference.label), "font": {"color": "@muted", "size": 12}})
     return {"shapes": shapes, "annotations": notes}
 
 
 def _band(series: Series, colour: str) -> list[Spec]:
     edge = {"mode": "lines", "line": {"width": 0, "color": colour}, "hoverinfo": "skip", "showlegend": False}
-    x = _numbers(series.x)
+    x = finite_numbers(series.x)
     return [
-        {"type": "scatter", "x": x, "y": _numbers(series.low), **edge},
+        {"type": "scatter", "x": x, "y": finite_numbers(series.low), **edge},
         {
             "type": "scatter",
             "x": x,
-            "y": _numbers(series.high),
+            "y": finite_numbers(series.high),
             **edge,
             "fill": "tonexty",
             "fillcolor": f"{colour}~0.16",
@@ -247,9 +202,11 @@ def _lines(figure: Lines) -> Spec:
         traces += _band(series, colour) if series.low else []
         line = {"color": colour, "width": 2, "dash": "dash" if series.dashed else "solid"}
         mode = "lines+markers" if series.markers or len(series.x) == 1 else "lines"
-        points = {"x": _numbers(series.x), "y": _numbers(series.y)}
-        traces.append({"type": "scatter", "mode": mode, "name": _text(series.name), **points, "line": line})
-    layout = _layout(_axis(figure.x_title, figure.x_log), _axis(figure.y_title, figure.y_log), hovermode="x unified")
+        points = {"x": finite_numbers(series.x), "y": finite_numbers(series.y)}
+        traces.append({"type": "scatter", "mode": mode, "name": plot_text(series.name), **points, "line": line})
+    layout = plot_layout(
+        plot_axis(figure.x_title, figure.x_log), plot_axis(figure.y_title, figure.y_log), hovermode="x unified"
+    )
     return {
         "data": traces,
         "layout": {**layout, **_references(figure.references), "showlegend": len(figure.series) > 1},
@@ -290,18 +247,21 @@ def _scatter(figure: Scatter) -> Spec:
         trace: Spec = {
             "type": "scatter",
             "mode": "markers+text" if figure.labels and len(figure.x) <= 40 else "markers",
-            "name": _text(group),
-            "x": _numbers([figure.x[k] for k in members]),
-            "y": _numbers([figure.y[k] for k in members]),
+            "name": plot_text(group),
+            "x": finite_numbers([figure.x[k] for k in members]),
+            "y": finite_numbers([figure.y[k] for k in members]),
             "marker": {"color": f"@series{i}", "size": 9, "line": {"color": "@paper", "width": 1}},
             "textposition": _label_places(figure, members),
             "textfont": {"color": "@muted", "size": 11},
             "cliponaxis": False,
         }
-        trace |= {"text": [_text(figure.labels[k], _LABEL_LENGTH) for k in members]} if figure.labels else {}
+        trace |= {"text": [plot_text(figure.labels[k], LABEL_LENGTH) for k in members]} if figure.labels else {}
         traces.append(trace)
-    layout = _layout(
-        _axis(figure.x_title, figure.x_log), _axis(figure.y_title, figure.y_log), hovermode="closest", height=420
+    layout = plot_layout(
+        plot_axis(figure.x_title, figure.x_log),
+        plot_axis(figure.y_title, figure.y_log),
+        hovermode="closest",
+        height=420,
     )
     layout |= _references(figure.references)
     if figure.regression:
@@ -316,7 +276,7 @@ def _histogram(figure: Histogram) -> Spec:
     bars = {
         "type": "bar",
         "x": [(low + high) / 2 for low, high in pairs],
-        "y": _numbers(figure.counts),
+        "y": finite_numbers(figure.counts),
         "width": [0.94 * (high - low) for low, high in pairs],
         "marker": {"color": "@series0", "opacity": 0.8, "line": {"width": 0}},
         "hovertext": [f"{number_text(low)} to {number_text(high)}" for low, high in pairs],
@@ -326,7 +286,7 @@ def _histogram(figure: Histogram) -> Spec:
         (figure.observed, figure.observed_label, "@mark", 1.0),
         (figure.threshold, figure.threshold_label, "@muted", 0.9),
     ]
-    layout = _layout(_axis(figure.x_title), _axis("count"), bargap=0, shapes=[], annotations=[])
+    layout = plot_layout(plot_axis(figure.x_title), plot_axis("count"), bargap=0, shapes=[], annotations=[])
     for value, label, colour, height in marks:
         if value is None or not math.isfinite(value):
             continue
@@ -334,7 +294,7 @@ def _histogram(figure: Histogram) -> Spec:
         layout["shapes"].append(
             {"type": "line", "yref": "paper", "x0": value, "x1": value, "y0": 0, "y1": 1, "line": line}
         )
-        text = _text(f"{label}: {number_text(value)}")
+        text = plot_text(f"{label}: {number_text(value)}")
         note: Spec = {
             "x": value,
             "y": height,
@@ -348,80 +308,10 @@ def _histogram(figure: Histogram) -> Spec:
     return {"data": [bars], "layout": layout}
 
 
-def _edge_traces(figure: Graph, places: list[tuple[float, float]]) -> list[Spec]:
-    """Edges in up to five traces, one for each class of width."""
-    heaviest = max((abs(edge.weight) for edge in figure.edges), default=0.0) or 1.0
-    classes: dict[int, list[int]] = {}
-    for k, edge in enumerate(figure.edges):
-        classes.setdefault(min(int(abs(edge.weight) / heaviest * 5), 4), []).append(k)
-    traces: list[Spec] = []
-    for width, members in sorted(classes.items()):
-        x: list[float | None] = []
-        y: list[float | None] = []
-        for k in members:
-            (x0, y0), (x1, y1) = places[figure.edges[k].source], places[figure.edges[k].target]
-            x += [x0, x1, None]
-            y += [y0, y1, None]
-        line = {"color": "@muted", "width": 0.6 + 0.9 * width}
-        traces.append(
-            {"type": "scatter", "mode": "lines", "x": x, "y": y, "line": line, "hoverinfo": "skip", "opacity": 0.6}
-        )
-    return traces
-
-
-def _arrows(figure: Graph, places: list[tuple[float, float]]) -> list[Spec]:
-    notes: list[Spec] = []
-    for edge in figure.edges[:400] if figure.directed else ():
-        (x0, y0), (x1, y1) = places[edge.source], places[edge.target]
-        tail: Spec = {"ax": (x0 + x1) / 2, "ay": (y0 + y1) / 2, "axref": "x", "ayref": "y", "text": ""}
-        head: Spec = {
-            "x": x1,
-            "y": y1,
-            "showarrow": True,
-            "arrowhead": 2,
-            "standoff": 10,
-            "arrowcolor": "@muted",
-            "arrowwidth": 1,
-        }
-        notes.append({**tail, **head})
-    return notes
-
-
-def _graph(figure: Graph) -> Spec:
-    places = node_positions(figure)
-    traces = _edge_traces(figure, places)
-    names = list(dict.fromkeys(node.group for node in figure.nodes))
-    largest = max((node.size for node in figure.nodes), default=1.0) or 1.0
-    for i, name in enumerate(names):
-        members = [k for k, node in enumerate(figure.nodes) if node.group == name]
-        sizes = [8 + 14 * math.sqrt(max(figure.nodes[k].size, 0.0) / largest) for k in members]
-        texts = [_text(figure.nodes[k].label, _LABEL_LENGTH) for k in members]
-        trace: Spec = {
-            "type": "scatter",
-            "mode": "markers+text" if len(figure.nodes) <= 60 else "markers",
-            "name": _text(name),
-        }
-        trace |= {
-            "x": [places[k][0] for k in members],
-            "y": [places[k][1] for k in members],
-            "text": texts,
-            "hoverinfo": "text",
-        }
-        trace |= {"marker": {"color": f"@series{i}", "size": sizes, "line": {"color": "@paper", "width": 1}}}
-        traces.append(
-            {**trace, "textposition": "top center", "textfont": {"color": "@ink", "size": 12}, "cliponaxis": False}
-        )
-    hidden = {"visible": False, "automargin": True}
-    for trace in traces[: len(traces) - len(names)]:
-        trace["showlegend"] = False
-    layout = _layout(hidden, hidden, hovermode="closest", height=460, annotations=_arrows(figure, places))
-    return {"data": traces, "layout": {**layout, "showlegend": len(names) > 1}}
-
-
 _BUILDERS: dict[type[Figure], Callable[[Any], Spec]] = {
     HeatMap: _heat_map,
     Lines: _lines,
     Scatter: _scatter,
     Histogram: _histogram,
-    Graph: _graph,
+    Graph: graph_spec,
 }

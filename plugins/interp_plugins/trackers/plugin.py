@@ -1,17 +1,22 @@
 """Registers the trackers and `interp ui`."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 import interp_registry
-from interp_plugins.trackers.config import AimConfig, TensorBoardConfig, TrackioConfig, WandbConfig
-from interp_registry.choices import Registry
+
+if TYPE_CHECKING:
+    from interp_registry.choices import Registry
 
 INTERP_API = 1
 
 
 @interp_registry.hookimpl
-def register(registry: Registry) -> None:
+def register(registry: "Registry") -> None:
     """Add the trackers."""
+    from interp_plugins.trackers.config import AimConfig, TensorBoardConfig, TrackioConfig, WandbConfig
+
     registry.add("tracker", "aim", AimConfig)
     registry.add("tracker", "tensorboard", TensorBoardConfig)
     registry.add("tracker", "wandb", WandbConfig)

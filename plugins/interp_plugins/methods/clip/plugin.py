@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from interp_plugins.methods.clip.config import ClipLossesConfig, ClipTrainConfig
 from interp_registry import Method, Stage, hookimpl
 
 __all__ = ["methods"]
@@ -24,7 +23,7 @@ def methods() -> Sequence[Method]:
         name="train",
         help="Train an image-text model with a combination of alignment losses.\n\n"
         "Early stopping and the collapse alarm look at validation pairs; the test pairs are used once, at the end.",
-        config=ClipTrainConfig,
+        config="interp_plugins.methods.clip.config:ClipTrainConfig",
         run="interp_plugins.methods.clip.run:train_clip",
         flags={"steps": "training.steps"},
         examples=(
@@ -35,7 +34,7 @@ def methods() -> Sequence[Method]:
     losses = Stage(
         name="losses",
         help="Draw the alignment losses over their settings on a model's embeddings.",
-        config=ClipLossesConfig,
+        config="interp_plugins.methods.clip.config:ClipLossesConfig",
         run="interp_plugins.methods.clip.losses_run:show_losses",
         examples=("clip losses clip-bow --k 3",),
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from interp_plugins.methods.cuts.config import CutsConfig
 from interp_registry import Method, Stage, hookimpl
 
 __all__ = ["methods"]
@@ -25,7 +24,7 @@ def methods() -> Sequence[Method]:
         name="cuts",
         help="Cut the patches and words of image-text models into clusters.\n\n"
         "The default graph joins patches to words; clusters hold both, so each comes with the words that name it.",
-        config=CutsConfig,
+        config="interp_plugins.methods.cuts.config:CutsConfig",
         run="interp_plugins.methods.cuts.run:cuts",
         examples=(
             "cuts clip-bow clip-comp",

@@ -1,14 +1,13 @@
 """``interp spd``: its stages and choices."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import interp_registry
-from interp_plugins.methods.spd import config as c
-from interp_plugins.methods.spd import loss_config as losses
-from interp_plugins.methods.spd import metric_config as metrics
-from interp_plugins.methods.spd.after import config as late
-from interp_registry.choices import Registry
 from interp_registry.contracts.method import Method, Stage
+
+if TYPE_CHECKING:
+    from interp_registry.choices import Registry
 
 __all__ = ["methods", "register"]
 
@@ -16,6 +15,7 @@ _CITE = (
     "@article{bushnaq2025spd, title={Stochastic Parameter Decomposition}, "
     "author={Bushnaq, Lucius and Braun, Dan and Sharkey, Lee}, journal={arXiv preprint arXiv:2506.20790}, year={2025}}",
 )
+_CONFIG = "interp_plugins.methods.spd.config"
 _AFTER = "interp_plugins.methods.spd.after"
 _LEGACY = {
     "--experiments": "--experiments", "-e": "--experiments", "--n_agents": "--n-agents", "--job_suffix": "--job-suffix",
@@ -32,7 +32,7 @@ def methods() -> Sequence[Method]:
     run = Stage(
         "run",
         "Decompose the weights of target models into rank-one components.",
-        c.RunConfig,
+        f"{_CONFIG}:RunConfig",
         "interp_plugins.methods.spd.run:run",
         legacy_flags=_LEGACY,
         estimate="interp_plugins.methods.spd.run:estimate",
@@ -41,28 +41,28 @@ def methods() -> Sequence[Method]:
     pretrain = Stage(
         "pretrain",
         "Train toy targets as the papers did, many seeds side by side.",
-        c.PretrainConfig,
+        f"{_CONFIG}:PretrainConfig",
         "interp_plugins.methods.spd.pretrain:pretrain",
         examples=("spd pretrain tms_5-2", "spd pretrain resid_mlp1"),
     )
     after = [
         Stage(name, text, config, f"{_AFTER}.stages:run_{name}", examples=(example,))
         for name, text, config, example in (
-            ("harvest", "Gather examples, correlations and token statistics of components.", late.HarvestConfig,
+            ("harvest", "Gather examples, correlations and token statistics of components.", f"{_AFTER}.config:HarvestConfig",
              "spd harvest RUN"),
-            ("cluster", "Merge components that fire together into groups.", late.ClusterConfig, "spd cluster RUN"),
-            ("attribute", "Attribute later components to earlier ones.", late.AttributeConfig, "spd attribute RUN"),
-            ("edit", "Ablate or rescale components and measure the effect.", late.EditConfig,
+            ("cluster", "Merge components that fire together into groups.", f"{_AFTER}.config:ClusterConfig", "spd cluster RUN"),
+            ("attribute", "Attribute later components to earlier ones.", f"{_AFTER}.config:AttributeConfig", "spd attribute RUN"),
+            ("edit", "Ablate or rescale components and measure the effect.", f"{_AFTER}.config:EditConfig",
              "spd edit RUN --components linear1:3 --factor 0"),
-            ("compare", "Compare two decompositions of the same modules.", late.CompareConfig, "spd compare RUN OTHER"),
-            ("show", "Write a page to browse components.", late.ShowConfig, "spd show RUN"),
+            ("compare", "Compare two decompositions of the same modules.", f"{_AFTER}.config:CompareConfig", "spd compare RUN OTHER"),
+            ("show", "Write a page to browse components.", f"{_AFTER}.config:ShowConfig", "spd show RUN"),
         )
     ]  # fmt: skip
     choices = {
-        "decomposition_target": c.TargetConfig,
-        "importance_function": c.ImportanceConfig,
-        "decomposition_loss": losses.DecompositionLossConfig,
-        "decomposition_metric": metrics.DecompositionMetricConfig,
+        "decomposition_target": f"{_CONFIG}:TargetConfig",
+        "importance_function": f"{_CONFIG}:ImportanceConfig",
+        "decomposition_loss": "interp_plugins.methods.spd.loss_config:DecompositionLossConfig",
+        "decomposition_metric": "interp_plugins.methods.spd.metric_config:DecompositionMetricConfig",
     }
     return [
         Method(
@@ -76,8 +76,12 @@ def methods() -> Sequence[Method]:
 
 
 @interp_registry.hookimpl
-def register(registry: Registry) -> None:
+def register(registry: "Registry") -> None:
     """Add targets, importance functions, losses and metrics."""
+    from interp_plugins.methods.spd import config as c
+    from interp_plugins.methods.spd import loss_config as losses
+    from interp_plugins.methods.spd import metric_config as metrics
+
     added: dict[str, dict[str, type]] = {
         "decomposition_target": {
             "tms": c.TmsTargetConfig, "resid_mlp": c.ResidualMlpTargetConfig, "language": c.LanguageTargetConfig,

@@ -7,15 +7,15 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interp_registry.contracts.tracker import TrackedRun
 from interp_registry.errors import MissingDependencyError
-from interp_registry.events import Scalar, read_events
-from interp_registry.stores.home import layout
-from interp_registry.stores.run import Run, RunStore
+
+if TYPE_CHECKING:
+    from interp_registry.contracts.tracker import TrackedRun
+    from interp_registry.stores.run import Run
 
 __all__ = ["import_runs", "ui"]
 
@@ -31,6 +31,8 @@ def ui(
     out: Annotated[Path | None, typer.Option("--out", help="Home folder instead of INTERP_HOME.")] = None,
 ) -> int:
     """Open Aim's interface on all runs of this home; older runs are imported from their events first. Ctrl-C ends it."""
+    from interp_registry.stores.home import layout  # the command's help must stay light
+
     runs = layout(out).runs
     imported = import_runs(runs)
     typer.echo(f"imported {imported} runs into {runs / '.aim'}", err=True)
@@ -51,21 +53,26 @@ def import_runs(folder: Path) -> int:
         How many were written.
     """
     from interp_plugins.trackers.aim import import_run
+    from interp_registry.stores.run import RunStore
 
     return sum(
         import_run(folder, _tracked(run), _numbers(run)) for run in RunStore(folder).runs() if not _is_empty(run)
     )
 
 
-def _is_empty(run: Run) -> bool:
+def _is_empty(run: "Run") -> bool:
     return not run.events.is_file()
 
 
-def _tracked(run: Run) -> TrackedRun:
+def _tracked(run: "Run") -> "TrackedRun":
+    from interp_registry.contracts.tracker import TrackedRun
+
     return TrackedRun(run.id, run.command, run.path, run.config)
 
 
-def _numbers(run: Run) -> Iterator[tuple[int, Mapping[str, float]]]:
+def _numbers(run: "Run") -> Iterator[tuple[int, Mapping[str, float]]]:
+    from interp_registry.events import Scalar, read_events
+
     for event in read_events(run.events):
         if isinstance(event, Scalar):
             yield event.step, {event.name: event.value}

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp_plugins.methods.spd.factored import Rows
+
 __all__ = ["init_from_target", "init_random", "inner_activations", "masked_output", "weight_delta"]
 
 
@@ -49,9 +51,7 @@ def init_random(
     return v, u
 
 
-def inner_activations(
-    x: Float[Tensor, "*r n i"] | Int[Tensor, "..."], v: Float[Tensor, "*r i c"]
-) -> Float[Tensor, "*r n c"]:
+def inner_activations(x: Rows | Int[Tensor, "..."], v: Float[Tensor, "*r i c"]) -> Float[Tensor, "*r n c"]:
     """Return how strongly each component reads the input: ``x V``, or the rows ``V[x]`` where x holds token ids."""
     if not isinstance(x, Tensor) or x.is_floating_point():
         return x @ v

@@ -193,7 +193,7 @@ class Decomposition(nn.Module):
             if sites and self.index[sites[-1].name] < self.index[first]:
                 return known.module_outputs[name]
             for site in sites:
-                x = replace(site, x, (lambda y: y) if site.is_identity else original)
+                x = replace(site, x, _unchanged if site.is_identity else original)
             return x if sites and not sites[-1].is_identity else original(x)
 
         return at_module
@@ -229,6 +229,10 @@ class Decomposition(nn.Module):
             return dense
         offset = _over_rows(bias, dense, self.run_dims)
         return dense + (offset if share is None else (1 - share.unsqueeze(-1)) * offset)
+
+
+def _unchanged(x: Rows) -> Rows:
+    return x
 
 
 def _named(name: str, factors: tuple[Tensor, Tensor]) -> list[tuple[str, Tensor]]:

@@ -91,6 +91,21 @@ class ImportanceFunction(nn.Module):
         raise NotImplementedError
 
 
+class _PerModule(ImportanceFunction):
+    """Base of functions with weights of their own for each module."""
+
+    modules_layers: nn.ModuleList
+
+    def layers_of(self) -> list[list[Tensor]]:
+        """Weights and biases of every module."""
+        return [list(layers.parameters()) for layers in self.modules_layers]
+
+    def module_weights(self, start: int, stop: int, index: int) -> list[Tensor]:
+        """Return the module's own weights."""
+        del start, stop
+        return self.layers_of()[index]
+
+
 class LinearGate(ImportanceFunction):
     """``w_c h_c + b_c``: the gate without a hidden layer."""
 
@@ -143,7 +158,7 @@ def _per_component(x: Float[Tensor, "*r n m i"], layers: Sequence[Tensor]) -> Fl
     return x.squeeze(-1)
 
 
-class VectorMlp(ImportanceFunction):
+class VectorMlp(_PerModule):
     """One MLP per component that reads the module's whole input vector (``vector_mlp``)."""
 
     def __init__(self, bank: Bank, hidden: Sequence[int]) -> None:
@@ -156,18 +171,13 @@ class VectorMlp(ImportanceFunction):
         """Return the unbounded importances."""
         del inner
         parts: list[Tensor] = []
-        for x, layers in zip(inputs, self.modules_layers, strict=True):
-            first, bias, *rest = list(layers)
+        for x, layers in zip(inputs, self.layers_of(), strict=True):
+            first, bias, *rest = layers
             *runs, m, d_in, h = first.shape
             folded = first.transpose(-3, -2).reshape(*runs, d_in, m * h)
             hidden = (x @ folded).unflatten(-1, (m, h)) + bias.unsqueeze(-3)
             parts.append(_per_component(F.gelu(hidden), rest) if rest else hidden.squeeze(-1))
         return torch.cat(parts, -1)
-
-    def module_weights(self, start: int, stop: int, index: int) -> list[Tensor]:
-        """Return the module's own weights."""
-        del start, stop
-        return list(self.modules_layers[index])
 
 
 def _dense(x: Rows, layers: Sequence[Tensor]) -> Tensor:
@@ -178,7 +188,7 @@ def _dense(x: Rows, layers: Sequence[Tensor]) -> Tensor:
     return out
 
 
-class SharedMlp(ImportanceFunction):
+class SharedMlp(_PerModule):
     """One MLP per module from its input vector to all its components (``shared_mlp``)."""
 
     def __init__(self, bank: Bank, hidden: Sequence[int]) -> None:
@@ -190,12 +200,7 @@ class SharedMlp(ImportanceFunction):
     def forward(self, inner: Sequence[Tensor], inputs: Sequence[Rows]) -> Float[Tensor, "*r n c"]:
         """Return the unbounded importances."""
         del inner
-        return torch.cat([_dense(x, list(w)) for x, w in zip(inputs, self.modules_layers, strict=True)], -1)
-
-    def module_weights(self, start: int, stop: int, index: int) -> list[Tensor]:
-        """Return the module's own weights."""
-        del start, stop
-        return list(self.modules_layers[index])
+        return torch.cat([_dense(x, w) for x, w in zip(inputs, self.layers_of(), strict=True)], -1)
 
 
 class GlobalSharedMlp(ImportanceFunction):

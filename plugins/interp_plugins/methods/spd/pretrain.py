@@ -43,6 +43,6 @@ def pretrain(config: PretrainConfig, ctx: RunContext) -> Result:
                      "folder": str(loaded.folder)})  # fmt: skip
         result.artifacts.append(loaded.folder)
         result.data[name] = loaded.record
-    result.scalars["n_targets"] = len(rows)
+    result.scalars = {"n_targets": len(rows)}
     result.tables.append(Table.of_records(rows, title="targets"))
     return result

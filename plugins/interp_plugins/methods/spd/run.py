@@ -79,7 +79,7 @@ def run(config: RunConfig, ctx: RunContext) -> Result:
     if not rows:
         raise PartialFailureError(f"all {len(names)} experiments failed", str(result.failures[0].message))
     result.tables.append(Table.of_records(rows, title="decompositions"))
-    result.scalars["n_decompositions"] = len(rows)
+    result.scalars = {"n_decompositions": len(rows)}
     return result
 
 
@@ -127,12 +127,13 @@ def decompose(config: DecomposeConfig, problem: Problem, seed: int, tools: Tools
     device = problem.target.weight(problem.target.module_names()[0]).device
     model = build_decomposition(config, problem.target, generator(seed, "spd init", device=device))
     if config.warmup.steps and (tools is None or tools.checkpoints is None or tools.checkpoints.latest() is None):
-        warmup = WarmupTraining(model, config.warmup.learning_rate, config.warmup.weight_decay)
+        warmup: Any = WarmupTraining(model, config.warmup.learning_rate, config.warmup.weight_decay)
         train(warmup, TrainingConfig(steps=config.warmup.steps, log_every=config.warmup.steps), seed)
     accelerator = None if tools is None else tools.accelerator
     share = Share() if accelerator is None else Share(accelerator.process_index, accelerator.num_processes)
     training = DecompositionTraining(model, config, problem.batches, seed, share=share)
-    return Trained(model, problem, train(training, training_config(config), seed, tools))
+    driven: Any = training  # its optimiser has the interface, not the class, of a torch one
+    return Trained(model, problem, train(driven, training_config(config), seed, tools))
 
 
 def evaluate(trained: Trained, config: DecomposeConfig, seed: int) -> Measured:

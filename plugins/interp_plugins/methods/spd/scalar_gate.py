@@ -129,7 +129,8 @@ def scalar_gate(
         kernel: ``auto`` (compiled where a compiler is there, else chunks), ``compiled``, ``chunked`` or ``plain``.
     """
     if kernel == "plain":
-        return plain_scalar_gate(h, *weights)
+        w1, b1, w2, b2 = weights
+        return plain_scalar_gate(h, w1, b1, w2, b2)
     fits = h.device.type == "cpu" and h.dtype == torch.float32
     if kernel in ("auto", "compiled") and fits and kernel_library() is not None:
         return _CompiledGate.apply(h, *weights)  # type: ignore[no-any-return]

@@ -53,8 +53,10 @@ class Site:
 class Target(Protocol):
     """A frozen model with named matrices."""
 
-    run_dims: int
-    """Number of leading run dimensions of its parameters: 0 or 1."""
+    @property
+    def run_dims(self) -> int:
+        """Number of leading run dimensions of its parameters: 0 or 1."""
+        ...
 
     def module_names(self) -> Sequence[str]:
         """Names of all modules that can be decomposed, in the order of the forward pass."""

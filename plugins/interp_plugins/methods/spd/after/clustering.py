@@ -42,7 +42,7 @@ class MergeHistory:
 
     def groups_after(self, n_merges: int) -> list[tuple[int, ...]]:
         """Return the groups after so many merges, largest first."""
-        groups = {(item,) for item in self.items}
+        groups: set[tuple[int, ...]] = {(item,) for item in self.items}
         for merge in self.merges[:n_merges]:
             groups -= {merge.left, merge.right}
             groups.add(tuple(sorted(merge.left + merge.right)))
@@ -74,7 +74,7 @@ def merge_groups(
     """
     share = weights / weights.sum()
     active = fires.to(weights.dtype)
-    members = [(item,) for item in items]
+    members: list[tuple[int, ...]] = [(item,) for item in items]
     rank = torch.ones(len(items))
     frequency = share @ active
     start = description_length(frequency, rank, alpha)

@@ -122,6 +122,7 @@ def run_attribute(config: AttributeConfig, ctx: RunContext) -> Result:
     names = list(stored.model.index)
     pairs = [tuple(pair.split(">")) for pair in config.pairs] or list(pairwise(names))
     result, tensors = Result(), {}
+    counts: dict[str, float] = {}
     for source, target in pairs:
         for name in (source, target):
             if name not in names:
@@ -137,10 +138,11 @@ def run_attribute(config: AttributeConfig, ctx: RunContext) -> Result:
                 title=f"attribution from {source} to {target}",
             )
         )  # fmt: skip
-        result.scalars[f"n_edges/{source}>{target}"] = int((matrix > 0.1 * matrix.max()).sum()) if matrix.numel() else 0
+        counts[f"n_edges/{source}>{target}"] = int((matrix > 0.1 * matrix.max()).sum()) if matrix.numel() else 0
     file = ctx.run.artifact("attributions.safetensors")
     replace_file(file, lambda out: write_shard(out, tensors, {"kind": "spd attributions"}))
     result.artifacts.append(file)
+    result.scalars = dict(counts)
     return result
 
 
@@ -176,6 +178,7 @@ def run_compare(config: CompareConfig, ctx: RunContext) -> Result:
     fired = {i: (step.lower > config.threshold).to(step.lower.dtype) for i, step in enumerate(evaluation.steps)}
     density = evaluation.mean_per_component(fired)
     result, rows, every = Result(), [], []
+    means: dict[str, float] = {}
     for name in shared:
         a, b = first.model, second.model
         if a.weight(name).shape != b.weight(name).shape:
@@ -185,11 +188,12 @@ def run_compare(config: CompareConfig, ctx: RunContext) -> Result:
         found = similarity(cosines, alive)
         every.append(cosines[alive].max(1).values)
         rows.append((name, found.n_alive, found.mean, found.std, found.least, found.largest))
-        result.scalars[f"mean_max_abs_cosine_sim/{name}"] = found.mean
+        means[f"mean_max_abs_cosine_sim/{name}"] = found.mean
     together = torch.cat(every)
-    result.scalars["mean_max_abs_cosine_sim/all_layers"] = float(together.mean()) if len(together) else 0.0
+    means["mean_max_abs_cosine_sim/all_layers"] = float(together.mean()) if len(together) else 0.0
     columns = ("module", "live components", "mean", "std", "least", "largest")
     result.tables.append(Table(columns, tuple(rows), title="best |cosine| of each live component"))
+    result.scalars = dict(means)
     return result
 
 

@@ -59,7 +59,7 @@ def adversarial_distance(
 def climb(step: Step, sources: Sources, routing: Masks | None, only: str | None) -> tuple[Tensor, ...]:
     """Return the gradient of the distance with respect to the sources; model and importances held fixed."""
     fixed = replace(step, inner=tuple(h.detach() for h in step.inner), lower=step.lower.detach())
-    leaves = [part.detach().requires_grad_() for part in sources if part is not None]
+    leaves = [part.detach().requires_grad_() for part in sources if part is not None]  # pyright: ignore[reportUnnecessaryComparison]
     pair: Sources = (leaves[0], leaves[1] if len(leaves) > 1 else None)
     with torch.enable_grad():
         loss = adversarial_distance(fixed, pair, routing, only).sum()

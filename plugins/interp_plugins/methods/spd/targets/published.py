@@ -59,7 +59,7 @@ def _downloaded(path: str, cache: Path) -> Path:
     if os.environ.get("WANDB_MODE") == "offline" or os.environ.get("HF_HUB_OFFLINE") == "1":
         raise OfflineError(f"{path} is not in the cache and the network is off", f"put its files into {folder}")
     try:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports] - an extra
     except ImportError as err:
         raise MissingDependencyError(
             f"{path} has to be fetched, and the package wandb is not installed",

@@ -53,7 +53,7 @@ class LoadedTarget:
 
 def target_key(config: TargetConfig, seed: int) -> str:
     """Return the name of the folder of a target: its kind and a hash of recipe and seed."""
-    request = {"version": _VERSION, "seed": seed, "recipe": encode(config, TargetConfig)}
+    request: dict[str, Any] = {"version": _VERSION, "seed": seed, "recipe": encode(config, TargetConfig)}
     return key_of(f"{request['recipe']['type']}-{seed}", request)
 
 

@@ -92,6 +92,7 @@ class ResidualMlp(_Matrices):
     def forward(self, batch: FactoredRows, at_site: AtSite) -> Float[Tensor, "*r n f"]:
         """Return the readout; the residual stream is never written out."""
         stream, products = batch, batch.products
+        hidden: Rows = stream
         act = {"relu": F.relu, "gelu": F.gelu}[self.activation]
         for name in self.weights:
             if name.endswith("mlp_in"):

@@ -160,6 +160,7 @@ def test_independent_layers_are_seldom_called_alike_in_a_small_experiment(name):
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(5400)
 @pytest.mark.parametrize("name", ["mutual_knn", "cka", "unbiased_cka"])
 def test_calibration_on_500_draws_of_independent_gaussian_layers(name):
     """The calibrated score is 0 in at least 92 % of 500 draws at alpha = 0.05 and P(p <= a) <= a + 3 standard errors."""

@@ -80,7 +80,7 @@ class Result:
         data: Further JSON values that ``--json`` prints, e.g. whole matrices.
     """
 
-    scalars: Mapping[str, float | int | str | None] = field(default_factory=dict)
+    scalars: dict[str, Any] = field(default_factory=dict)
     tables: list["Table"] = field(default_factory=list)
     figures: list["Figure"] = field(default_factory=list)
     artifacts: list[Path] = field(default_factory=list)

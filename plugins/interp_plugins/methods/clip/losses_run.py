@@ -76,7 +76,7 @@ def show_losses(config: ClipLossesConfig, ctx: RunContext) -> Result:
         "gap_of_singular_values": (singular[config.k - 1] - singular[config.k]).item(),
         "gap_of_eigenvalues": (eigenvalues[config.k] - eigenvalues[config.k - 1]).item(),
     }
-    return Result(scalars=scalars, figures=figures)
+    return Result(scalars=scalars, figures=list(figures))
 
 
 def _surface(name: str, values: torch.Tensor, axis: torch.Tensor, k: int) -> HeatMap:

@@ -5,7 +5,7 @@ Axis letters: b samples, t tokens, h patches, w words, d width of a tower, e joi
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -75,7 +75,7 @@ class ImageTextModel:
         Raises:
             DataError: There are no texts, or one is empty.
         """
-        if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        if not texts or not all(isinstance(text, str) and text.strip() for text in cast("Sequence[object]", texts)):
             raise DataError("a text is empty or not a string", "leave it out")
         padding = "max_length" if self.family == "siglip" else "longest"
         encoded = self.tokenizer(

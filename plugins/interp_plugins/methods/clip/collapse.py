@@ -3,6 +3,9 @@
 Axis letters: n pairs, d features.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -28,11 +31,15 @@ def mean_cosine_of_others(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> f
     return (total / (n * (n - 1))).item()
 
 
+MARGIN = 0.01
+
+
 class CollapseAlarm:
     """Tells from evaluations when a training collapses, and remembers it.
 
-    Raised when the smaller effective rank of the two towers is below max(4, d / 16), or when R@1 falls below half of its best value
-    after that was at least ten times chance.
+    Raised when the smaller effective rank of the two towers is below max(4, d / 16), when R@1 falls below half of its best value
+    after that was at least ten times chance, or when from the second evaluation on pairs are no more alike than others (their mean
+    cosine is not larger by 0.01).
 
     Args:
         width: Width d of the joint embedding.
@@ -43,30 +50,34 @@ class CollapseAlarm:
         self.least_rank = max(4.0, width / 16)
         self.chance = chance
         self.best = 0.0
+        self.n_seen = 0
         self.reasons: list[str] = []
 
-    def look(self, step: int, rank: float, recall: float) -> str | None:
+    def look(self, step: int, rank: float, recall: float, margin: float) -> str | None:
         """Why the evaluation after ``step`` updates is a collapse, or None.
 
         Args:
             step: Number of updates.
             rank: Smaller effective rank of the two towers.
             recall: Mean R@1 of both directions.
+            margin: Mean cosine of the pairs minus that of others.
         """
         reason = None
         if rank < self.least_rank:
             reason = f"step {step}: the embeddings fill {rank:.1f} directions, expected at least {self.least_rank:.0f}"
         elif self.best >= 10 * self.chance and recall < self.best / 2:
             reason = f"step {step}: R@1 fell from {self.best:.1%} to {recall:.1%}"
-        self.best = max(self.best, recall)
+        elif self.n_seen >= 1 and margin < MARGIN:
+            reason = f"step {step}: pairs are no more alike than others (mean cosines differ by {margin:.3f})"
+        self.best, self.n_seen = max(self.best, recall), self.n_seen + 1
         if reason is not None:
             self.reasons.append(reason)
         return reason
 
     def state(self) -> dict[str, object]:
         """What a checkpoint has to hold."""
-        return {"best": self.best, "reasons": list(self.reasons)}
+        return {"best": self.best, "n_seen": self.n_seen, "reasons": list(self.reasons)}
 
-    def load(self, state: dict[str, object]) -> None:
+    def load(self, state: Mapping[str, Any]) -> None:
         """Go back to what :meth:`state` returned."""
-        self.best, self.reasons = float(state["best"]), list(state["reasons"])  # type: ignore[arg-type]
+        self.best, self.n_seen, self.reasons = float(state["best"]), int(state["n_seen"]), list(state["reasons"])

@@ -145,7 +145,7 @@ class ClipTraining:
         """
         values = self.values_on(self.validation)
         rank = min(values["effective_rank_images"], values["effective_rank_texts"])
-        reason = self.alarm.look(step, rank, values["recall@1"])
+        reason = self.alarm.look(step, rank, values["recall@1"], values["cosine_pairs"] - values["cosine_others"])
         values["collapse"] = float(reason is not None)
         self.history.append({"step": float(step), **values})
         if reason is not None:

@@ -59,6 +59,7 @@ def methods() -> Sequence[Method]:
                     help=_HELP,
                     config="interp_plugins.methods.align.config:AlignConfig",
                     run="interp_plugins.methods.align.run:align",
+                    estimate="interp_plugins.methods.align.estimate:estimate",
                     default=True,
                     flags={"with": "against", "y": "against", "x": "models", "null": "permutations"},
                     legacy_flags={

@@ -6,6 +6,7 @@ from safetensors import safe_open
 
 from interp_plugins.methods.align.api import align as align_layers
 from interp_plugins.methods.align.config import AlignConfig
+from interp_plugins.methods.align.estimate import estimate
 from interp_plugins.methods.align.run import align
 from interp_registry.config_io import Override, resolve
 from interp_registry.discovery import discover
@@ -144,6 +145,17 @@ def test_wrong_use_is_explained_before_anything_is_computed(tmp_path, ctx, make_
 def test_missing_features_are_asked_of_extract(ctx):
     with pytest.raises((AssertionError, UsageError), match="extract"):
         align(AlignConfig(models=["lm-a", "lm-b"]), ctx)
+
+
+def test_the_estimate_counts_pairs_and_names_what_is_missing(tmp_path, ctx, make_layers, store_features):
+    a, b = files(tmp_path, make_layers, a=1, b=1)
+    store_features("lm-a", make_layers(1))
+    notes = " ".join(estimate(AlignConfig(models=[a, b, "lm-a"], against=["lm-b"], permutations="off"), ctx).notes)
+    assert "3 model pairs by 1 metric" in notes
+    assert "without stored features: lm-b" in notes
+    assert "no null" in notes
+    with pytest.raises(UsageError, match="nothing to compare"):
+        estimate(AlignConfig(models=[a]), ctx)
 
 
 def test_progress_rises_to_the_number_of_model_pairs(tmp_path, ctx, make_layers):

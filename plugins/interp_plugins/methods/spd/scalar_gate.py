@@ -113,7 +113,8 @@ class _CompiledGate(torch.autograd.Function):
         if library is None:  # pragma: no cover - scalar_gate() asked before
             msg = "the compiled gate was chosen but its library is gone"
             raise RuntimeError(msg)
-        return library.gate_backward(*ctx.saved_tensors, grads[0].contiguous())
+        h, w1, b1, w2 = ctx.saved_tensors
+        return library.gate_backward(h, w1, b1, w2, grads[0].contiguous())
 
 
 def scalar_gate(

@@ -59,11 +59,11 @@ def adversarial_distance(
 def climb(step: Step, sources: Sources, routing: Masks | None, only: str | None) -> tuple[Tensor, ...]:
     """Return the gradient of the distance with respect to the sources; model and importances held fixed."""
     fixed = replace(step, inner=tuple(h.detach() for h in step.inner), lower=step.lower.detach())
-    leaves = [part.detach().requires_grad_() for part in sources if part is not None]  # pyright: ignore[reportUnnecessaryComparison]
+    leaves = [part.detach().requires_grad_() for part in sources if part is not None]
     pair: Sources = (leaves[0], leaves[1] if len(leaves) > 1 else None)
     with torch.enable_grad():
         loss = adversarial_distance(fixed, pair, routing, only).sum()
-    grads = torch.autograd.grad(loss, leaves, allow_unused=True)
+    grads: tuple[Tensor | None, ...] = torch.autograd.grad(loss, leaves, allow_unused=True)
     whole = [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, grads, strict=True)]
     if leaves[0].shape[:-1] != step.lead:  # sources shared by all rows, which other processes may hold
         whole = [step.share.total(g) for g in whole]

@@ -108,7 +108,8 @@ def _nystroem(graph: NodeGraph, q: int, options: SolverOptions) -> Spectrum:
         raise DataError(f"{q} eigenvectors from {n_landmarks} landmarks", "raise n_landmarks")
     values, vectors, degrees = _one_shot(graph, wanted, n_landmarks, options.seed)
     fixed = options.n_refine if options.n_refine is not None else None if small else 0
-    passes, exact = 0, KeptBlocks(graph) if small and fixed != 0 else graph
+    passes = 0
+    exact: Any = KeptBlocks(graph) if small and fixed != 0 else graph  # kept blocks are read by slices only
     while passes < (MAX_PASSES if fixed is None else fixed):
         before = values
         values, vectors, degrees = _refined(exact, vectors, degrees)

@@ -20,20 +20,17 @@ __all__ = ["group_help", "options_section", "page_text", "plain_command_help", "
 
 def show_page(parts: Sequence[Any]) -> None:
     """Print the parts of a help page with an empty line between them."""
-    printer = console.out()
-    for part in parts:
-        printer.print(part)
-        printer.print()
+    console.out().file.write(page_text(parts) + "\n")
 
 
 def page_text(parts: Sequence[Any]) -> str:
-    """The same as text."""
+    """The same as text, without blanks at the ends of lines."""
     printer = console.out()
     with printer.capture() as captured:
         for part in parts:
             printer.print(part)
             printer.print()
-    return captured.get().rstrip("\n")
+    return "\n".join(line.rstrip() for line in captured.get().rstrip().split("\n"))
 
 
 def section(title: str, rows: Iterable[tuple[str, str, str]]) -> Group | None:

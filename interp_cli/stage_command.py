@@ -74,7 +74,14 @@ class MethodGroup(TyperGroup):
 
     def _show_help(self, ctx: Any) -> None:
         lines = {stage.name: stage.help.strip().splitlines()[0] for stage in self.method.stages}
-        show_page(group_help(ctx.command_path, self.method.help, lines, self.method.default_stage))
+        default = self.method.default_stage
+        show_page(group_help(ctx.command_path, self.method.help, lines, default))
+        if default is not None:
+            from interp_cli.stage_help import stage_help
+            from interp_registry.discovery import discover
+
+            discover()
+            show_page(stage_help(ctx.command_path, default, {}))
         raise typer.Exit(0)
 
 

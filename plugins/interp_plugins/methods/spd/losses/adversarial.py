@@ -12,6 +12,7 @@ Axis letters: ``r`` optional leading run dimensions, ``n`` rows, ``c`` component
 """
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -63,7 +64,7 @@ def climb(step: Step, sources: Sources, routing: Masks | None, only: str | None)
     pair: Sources = (leaves[0], leaves[1] if len(leaves) > 1 else None)
     with torch.enable_grad():
         loss = adversarial_distance(fixed, pair, routing, only).sum()
-    grads: tuple[Tensor | None, ...] = torch.autograd.grad(loss, leaves, allow_unused=True)
+    grads: Any = torch.autograd.grad(loss, leaves, allow_unused=True)  # None where a leaf takes no part
     whole = [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, grads, strict=True)]
     if leaves[0].shape[:-1] != step.lead:  # sources shared by all rows, which other processes may hold
         whole = [step.share.total(g) for g in whole]

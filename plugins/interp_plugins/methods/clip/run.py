@@ -2,7 +2,7 @@
 
 import json
 import logging
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -51,7 +51,7 @@ def _stored(
 ) -> Result:
     folder = ctx.run.artifact("model")
     with _quiet():
-        cast("Any", training.module).save_pretrained(folder)
+        training.module.save_pretrained(folder)
     training.model.tokenizer.save_pretrained(folder)
     training.model.image_processor.save_pretrained(folder)
     history = ctx.run.artifact("history.json")

@@ -5,7 +5,7 @@ Axis letters: b pairs of a batch, n held-out pairs, e joint embedding.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -119,7 +119,7 @@ class ClipTraining:
             x = self.model.encode_image_inputs(self.model.image_inputs(images))
             y = self.model.encode_text_inputs(self.model.text_inputs(texts))
         x, y = x.float(), y.float()
-        scale = cast("Any", self.module).logit_scale.exp().clamp(max=MAX_SCALE)
+        scale = self.module.logit_scale.exp().clamp(max=MAX_SCALE)
         terms = {
             name: loss(x, y, scale) if isinstance(loss, InfoNce) else loss(x, y)
             for name, loss in zip(self.names, self.losses, strict=True)

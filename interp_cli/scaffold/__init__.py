@@ -8,7 +8,7 @@ from interp_registry.errors import UnknownNameError, UsageError
 
 __all__ = ["KINDS", "write_plugin"]
 
-KINDS = ("metric", "loss", "evaluator", "model", "dataset", "method", "tracker")
+KINDS = ("metric", "loss", "evaluator", "model", "dataset", "method", "tracker", "launcher")
 """Kinds of plugin that there is a template for."""
 
 _TEMPLATES = Path(__file__).parent / "templates"

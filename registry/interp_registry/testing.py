@@ -4,6 +4,9 @@ Every check raises :class:`ContractError` with the first thing that is wrong. Th
 """
 
 import math
+import os
+import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from interp_registry.catalog import Catalog
 from interp_registry.config_io import decode, encode, fields_of
 from interp_registry.contracts.data import Dataset
+from interp_registry.contracts.launcher import Launch, Launcher, Resources
 from interp_registry.contracts.method import Method, Result, RunContext, Stage
 from interp_registry.contracts.metric import Metric, Permutable, State, Subsettable, info_of
 from interp_registry.contracts.tracker import TrackedRun, Tracker
@@ -31,6 +35,7 @@ __all__ = [
     "FakeContext",
     "check_dataset",
     "check_evaluator",
+    "check_launcher",
     "check_loss",
     "check_method",
     "check_metric",
@@ -234,6 +239,43 @@ def check_tracker(tracker: Tracker, folder: Path) -> None:
             getattr(tracker, name)(*arguments)
         except Exception as err:
             raise ContractError(f"{name}{arguments} raised {type(err).__name__}: {err}") from err
+
+
+def check_launcher(launcher: Launcher, folder: Path, n_tasks: int = 3, seconds: float = 60.0) -> None:
+    """Check a launcher: a stable script, and every task started once with its number and the variables it was promised.
+
+    Args:
+        launcher: The launcher, built. One that only shows what it would do is not asked to start anything.
+        folder: An empty folder that its tasks can write to.
+        n_tasks: Number of tasks.
+        seconds: How long they may take.
+
+    Raises:
+        ContractError: A task did not run, ran twice, or the queue says that it is still there when it has ended.
+    """
+    code = "import os, pathlib, sys; pathlib.Path(sys.argv[1], sys.argv[2]).open('a').write(os.environ['INTERP_CHECK'])"
+    command = (sys.executable, "-c", code, str(folder))
+    launch = Launch(
+        "check", folder, "check", n_tasks, n_tasks, Resources(cpus=1), command, command, {"INTERP_CHECK": "a b$c"}
+    )
+    tasks = list(range(n_tasks))
+    launcher.check(launch)
+    _require(launcher.script(launch, tasks) == launcher.script(launch, tasks), "the same launch gives two scripts")
+    if not launcher.capabilities.starts:
+        return
+    jobs = launcher.start(launch, tasks, {"PATH": os.environ["PATH"]})
+    _require({task for job in jobs for task in job.tasks} == set(tasks), f"the jobs name the tasks {jobs}")
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not all((folder / str(task)).exists() for task in tasks):
+        time.sleep(0.05)
+    for task in tasks:
+        found = (folder / str(task)).read_text() if (folder / str(task)).exists() else None
+        _require(found == "a b$c", f"task {task} left {found!r}: not run, run twice, or without its environment")
+    while time.monotonic() < end and any(s in ("queued", "running") for s in launcher.states(jobs).values()):
+        time.sleep(0.05)
+    _require(not {"queued", "running"} & set(launcher.states(jobs).values()), "a task that ended is still in the queue")
+    _require(launcher.gpus_in_use() >= 0, "gpus_in_use is negative")
+    launcher.cancel(jobs)
 
 
 def check_method(method: Method) -> None:

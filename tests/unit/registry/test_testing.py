@@ -1,17 +1,20 @@
 """The contract checks find what breaks a contract."""
 
+import subprocess
 from dataclasses import dataclass
 
 import pytest
 import torch
 
 from interp_registry.contracts.data import Dataset, TextSample
+from interp_registry.contracts.launcher import Job, LauncherCapabilities
 from interp_registry.contracts.method import Method, Stage
 from interp_registry.contracts.metric import MetricInfo
 from interp_registry.testing import (
     ContractError,
     check_dataset,
     check_evaluator,
+    check_launcher,
     check_loss,
     check_method,
     check_metric,
@@ -148,3 +151,37 @@ def test_a_method_without_help_for_an_option_is_refused():
         check_method(Method("m", "help", (Stage("s", "help", NoHelp, "json:loads"),)))
     with pytest.raises(ContractError, match="has no help"):
         check_method(Method("m", "", (Stage("s", "help", NoHelp, "json:loads"),)))
+
+
+class RunsHere:
+    """A launcher that runs tasks in place, each ``times`` times."""
+
+    def __init__(self, times=1):
+        self.times = times
+        self.capabilities = LauncherCapabilities()
+
+    def check(self, launch): ...
+
+    def script(self, launch, tasks):
+        return str(launch.task_command)
+
+    def start(self, launch, tasks, environment):
+        for task in [task for task in tasks for _ in range(self.times)]:
+            subprocess.run([*launch.task_command, str(task)], env={**environment, **launch.environment}, check=True)
+        return [Job("1", tuple(tasks))]
+
+    def states(self, jobs):
+        return {task: "gone" for job in jobs for task in job.tasks}
+
+    def cancel(self, jobs, tasks=None): ...
+
+    def gpus_in_use(self):
+        return 0
+
+
+def test_a_launcher_runs_every_task_exactly_once(tmp_path):
+    for name in ("once", "twice"):
+        (tmp_path / name).mkdir()
+    check_launcher(RunsHere(), tmp_path / "once", n_tasks=2)
+    with pytest.raises(ContractError, match="run twice"):
+        check_launcher(RunsHere(times=2), tmp_path / "twice", n_tasks=1)

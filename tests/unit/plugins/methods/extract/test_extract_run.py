@@ -14,6 +14,7 @@ from interp_plugins.methods.extract import shard_writer
 from interp_plugins.methods.extract.config import ExtractConfig
 from interp_plugins.methods.extract.estimate import estimate
 from interp_plugins.methods.extract.run import run
+from interp_plugins.models.config import LoadOptions
 from interp_registry.catalog import Catalog
 from interp_registry.discovery import discover
 from interp_registry.errors import CorruptError, DataError, UsageError
@@ -155,7 +156,11 @@ def test_rows_keep_the_names_and_the_order_of_the_data(config, tmp_path) -> None
 def test_prompts_shuffles_and_poolings_have_keys_of_their_own(config, tmp_path) -> None:
     ctx = Context(tmp_path)
     variants = [config, replace(config, prompt="w1 {}"), replace(config, shuffle_seed=1), replace(config, pool="last")]
-    variants += [replace(config, untrained=True), replace(config, layers="all"), replace(config, compat="platonic")]
+    variants += [
+        replace(config, model=LoadOptions(untrained=True)),
+        replace(config, layers="all"),
+        replace(config, compat="platonic"),
+    ]
     assert len({run(variant, ctx).data["features"][0]["key"] for variant in variants}) == len(variants)
 
 

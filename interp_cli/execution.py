@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from interp_cli import console
-from interp_cli.context import Context, Processes
+from interp_cli.context import Context, Processes, best_device
 from interp_cli.launch.run_file import tell_launch
 from interp_cli.options import StageOptions
 from interp_cli.signals import StopFlag, stop_on_signals
@@ -90,7 +90,7 @@ def _open_run(name: str, resolved: Resolved[Any], options: StageOptions, folders
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
-    PartialState(cpu=options.device == "cpu")
+    PartialState(cpu=best_device(options.device) == "cpu")
     path = [""]
     if processes.is_main:
         opened = store.get(options.resume) if options.resume else _create(store, name, resolved, options, argv)

@@ -1,12 +1,13 @@
 """``interp catalog``: model sets, data sets and experiments that have a name."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from interp_cli import console
 from interp_cli.paths import catalog as open_catalog
-from interp_registry.choices import choice_names
+from interp_registry.choices import choice_names, load_attribute
 from interp_registry.config_io import dump_yaml
 from interp_registry.discovery import discover
 from interp_registry.errors import UnknownNameError
@@ -55,3 +56,29 @@ def show_entry(
         console.print_json(entry)
     else:
         console.out().print(dump_yaml(entry), markup=False, end="")
+
+
+@app.command("check")
+def check_set(
+    name: Annotated[str, typer.Argument(help="A model set, e.g. val, or the name of one model.")],
+    json: Json = False,
+) -> None:
+    """Say of each model of a set whether it exists, how large it is, and whether it fits this machine; nothing is fetched."""
+    plugins = discover()
+    catalog = open_catalog(plugins)
+    known = catalog.get("modelsets", name) if name in catalog.names("modelsets") else {"model": [name]}
+    check_models = load_attribute(plugins.methods["extract"].api["check_models"])
+    checks = check_models([model for names in known.values() for model in names or []])
+    if json:
+        console.print_json([asdict(check) for check in checks])
+        return
+    words = {True: "yes", False: "no", None: "?"}
+    rows = (
+        (check.name, words[check.exists], _billions(check.n_params), words[check.fits], words[check.local], check.note)
+        for check in checks
+    )
+    console.print_table(("model", "exists", "parameters", "fits", "here", "note"), rows)
+
+
+def _billions(n_params: int | None) -> str:
+    return "?" if n_params is None else f"{n_params / 1e9:.3g} B" if n_params >= 1e9 else f"{n_params / 1e6:.3g} M"

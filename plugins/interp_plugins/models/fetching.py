@@ -1,10 +1,14 @@
 """What the hub and the disk say when weights are wanted: revisions, digests, and errors in one clear line."""
 
 import errno
+import functools
 import hashlib
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.errors import (
@@ -18,15 +22,44 @@ from huggingface_hub.errors import (
 
 from interp_registry.errors import InterpError, MissingDependencyError, OfflineError, ResourceError, UsageError
 
-__all__ = ["cached_commit", "clear_errors", "folder_digest", "is_offline"]
+__all__ = ["cached_commit", "clear_errors", "folder_digest", "hub_answers", "is_offline", "require_hub_or_cache"]
 
 _WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model")
 _CHUNK = 1 << 22
+_CONNECT_SECONDS = 4.0
 
 
 def is_offline() -> bool:
     """Whether ``HF_HUB_OFFLINE`` forbids the network."""
     return bool(constants.HF_HUB_OFFLINE)
+
+
+@functools.cache
+def hub_answers() -> bool:
+    """Whether the hub's host can be reached at all; asked once, because the hub's own library retries for half a minute.
+
+    Behind a proxy the answer is taken to be yes.
+    """
+    if is_offline():
+        return False
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return True
+    endpoint = urlsplit(constants.ENDPOINT)
+    try:
+        with socket.create_connection((endpoint.hostname or "", endpoint.port or 443), timeout=_CONNECT_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def require_hub_or_cache(name: str, revision: str | None = None) -> None:
+    """Refuse at once what is neither in the local cache nor to be had from the hub.
+
+    Raises:
+        OfflineError: The hub cannot be reached, and the model is not in the cache.
+    """
+    if not hub_answers() and cached_commit(name, "config.json", revision) is None:
+        raise _unreachable(name)
 
 
 def folder_digest(folder: Path) -> str:
@@ -88,11 +121,15 @@ def _explained(name: str, err: BaseException) -> InterpError:
         return MissingDependencyError(f"the hub has no repository {name!r}, or it is private", "check the spelling")
     off = is_offline() or caused_by(OfflineModeIsEnabled, LocalEntryNotFoundError, HfHubHTTPError, ConnectionError)
     if off and not Path(name).exists():
-        return OfflineError(
-            f"{name} is not in the local cache, and the hub cannot be reached",
-            f"fetch it where there is a network: hf download {name}",
-        )
+        return _unreachable(name)
     return _local_problem(name, err, causes)
+
+
+def _unreachable(name: str) -> OfflineError:
+    return OfflineError(
+        f"{name} is not in the local cache, and the hub cannot be reached",
+        f"fetch it where there is a network: hf download {name}",
+    )
 
 
 def _local_problem(name: str, err: BaseException, causes: list[BaseException]) -> InterpError:

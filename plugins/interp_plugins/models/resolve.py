@@ -5,6 +5,7 @@ name that is known in two places is ambiguous, and ``--kind`` decides.
 """
 
 import dataclasses
+import difflib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,10 +16,11 @@ from interp_plugins.embedded import zoo
 from interp_plugins.models.config import HuggingFaceModelConfig, LoadOptions, ModelKind, TimmModelConfig
 from interp_registry.choices import ModelConfig, choice_names
 from interp_registry.contracts.model import Modality, Model
-from interp_registry.errors import OfflineError, UnknownNameError, UsageError, near_names
+from interp_registry.errors import OfflineError, UnknownNameError, UsageError
 
 __all__ = ["ResolvedModel", "load_model", "resolve_model"]
 
+_SLIP = 0.75
 _LOADERS = ("huggingface", "timm")
 
 
@@ -98,7 +100,7 @@ def _lookup(name: str, options: LoadOptions, kind: ModelKind) -> ResolvedModel:
         "timm": _in_timm,
     }
     if kind == "huggingface":
-        return _in_folder(name, options) or _on_hub(name, options)
+        return _in_folder(name, options) or _on_hub(name, options, kind)
     if kind != "auto":
         found = finders[kind](name, options) or (_in_folder(name, options) if kind == "timm" else None)
         if found is None:
@@ -112,7 +114,7 @@ def _lookup(name: str, options: LoadOptions, kind: ModelKind) -> ResolvedModel:
         raise UsageError(
             f"{name!r} is ambiguous: known as {places}", "say --kind embedded, plugin, timm or huggingface"
         )
-    return next(iter(matches.values())) if matches else _on_hub(name, options)
+    return next(iter(matches.values())) if matches else _on_hub(name, options, kind)
 
 
 def _in_zoo(name: str, options: LoadOptions) -> ResolvedModel | None:
@@ -172,12 +174,11 @@ def _tags(base: str) -> list[str]:
     return [full.partition(".")[2] for full in timm.list_pretrained(f"{base}.*")]
 
 
-def _on_hub(name: str, options: LoadOptions) -> ResolvedModel:
+def _on_hub(name: str, options: LoadOptions, kind: ModelKind) -> ResolvedModel:
     if name.startswith(("./", "/", "~", "../")):
         raise UsageError(f"there is no folder {name!r}")
     plain = "/" not in name
-    near = near_names(name, _known_names("auto")) if plain else []
-    if near:
+    if plain and kind == "auto" and _looks_misspelt(name):
         raise UnknownNameError("model", name, _known_names("auto"))
     try:
         return _huggingface(name, HuggingFaceModelConfig(**dataclasses.asdict(options), name=name))
@@ -186,10 +187,17 @@ def _on_hub(name: str, options: LoadOptions) -> ResolvedModel:
         raise OfflineError(f"{name!r} is no model known here, and the hub cannot be asked", hint) from err
 
 
+def _looks_misspelt(name: str) -> bool:
+    """Whether a name is so near a known one that it is a slip: a letter or two, not another model (gpt2-large, mvitv2_large)."""
+    return bool(difflib.get_close_matches(name.lower(), [one.lower() for one in _known_names("auto")], 1, _SLIP))
+
+
 def _huggingface(name: str, config: HuggingFaceModelConfig) -> ResolvedModel:
-    from interp_plugins.models.fetching import clear_errors
+    from interp_plugins.models.fetching import clear_errors, require_hub_or_cache
     from interp_plugins.models.huggingface import modality_of, read_config
 
+    if not Path(config.name).is_dir():
+        require_hub_or_cache(config.name, config.revision)
     with clear_errors(config.name):
         hub = read_config(config.name, config.revision, trust_remote_code=config.trust_remote_code)
     return ResolvedModel(name, "huggingface", modality_of(hub), config)

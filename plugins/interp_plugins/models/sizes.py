@@ -122,15 +122,16 @@ def available_memory() -> int:
     return 8 << 30
 
 
-def check_models(names: list[str], memory_bytes: int, bytes_per_weight: float = 4.0) -> list[ModelCheck]:
+def check_models(names: list[str], memory_bytes: int | None = None, bytes_per_weight: float = 4.0) -> list[ModelCheck]:
     """What is known of each name: whether it exists, its size, and whether it fits.
 
     Args:
         names: Model names.
-        memory_bytes: Memory to fit in, e.g. :func:`available_memory`.
+        memory_bytes: Memory to fit in; that of this machine when not given.
         bytes_per_weight: 4 for fp32, 2 for bf16, 0.55 for 4 bit.
     """
-    return [_check(name, memory_bytes, bytes_per_weight) for name in names]
+    memory = available_memory() if memory_bytes is None else memory_bytes
+    return [_check(name, memory, bytes_per_weight) for name in names]
 
 
 def _check(name: str, memory_bytes: int, bytes_per_weight: float) -> ModelCheck:

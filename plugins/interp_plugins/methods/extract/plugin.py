@@ -43,6 +43,7 @@ def methods() -> Sequence[Method]:
     api = {
         "extract": "interp_plugins.methods.extract.api:extract",
         "load_model": "interp_plugins.models.resolve:load_model",
+        "check_models": "interp_plugins.models.sizes:check_models",
     }
     return [
         Method("extract", "Pool activations at every layer and store them", (stage,), api=api, cite=(_PRH,)),

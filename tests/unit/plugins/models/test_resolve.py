@@ -95,7 +95,7 @@ def test_a_misspelt_name_gets_a_suggestion(name, suggestion) -> None:
         resolve_model(name)
 
 
-@pytest.mark.parametrize("name", ["meta-llama/Llama-2-7b-hf", "qqqqqq"])
+@pytest.mark.parametrize("name", ["meta-llama/Llama-2-7b-hf", "gpt2-large", "roberta-large", "t5-base"])
 def test_a_name_that_only_the_hub_may_know_says_that_it_cannot_be_asked(name) -> None:
     with pytest.raises(OfflineError, match="hub cannot be asked"):
         resolve_model(name)
@@ -249,3 +249,29 @@ def test_timm_models_are_not_quantised() -> None:
     with pytest.raises(InterpError, match="neither quantised"):
         TimmModelConfig(name="resnet18", quantize="4bit").build()
     assert HuggingFaceModelConfig(name="x").quantize is None
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once_and_not_for_half_a_minute(monkeypatch) -> None:
+    from interp_plugins.models import fetching
+
+    calls: list[tuple[str, int]] = []
+
+    def refuse(address, timeout):
+        calls.append(address)
+        raise OSError("no network")
+
+    monkeypatch.setattr(fetching, "is_offline", lambda: False)
+    monkeypatch.setattr(fetching.socket, "create_connection", refuse)
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    fetching.hub_answers.cache_clear()
+    try:
+        for _ in range(2):
+            with pytest.raises(OfflineError, match="not in the local cache"):
+                fetching.require_hub_or_cache("some/model")
+        assert len(calls) == 1
+        monkeypatch.setenv("HTTPS_PROXY", "http://proxy")
+        fetching.hub_answers.cache_clear()
+        fetching.require_hub_or_cache("some/model")
+    finally:
+        fetching.hub_answers.cache_clear()

@@ -1,6 +1,6 @@
 """Runs the command line in forks of one process that has imported everything: a start costs milliseconds, not seconds.
 
-Reads one JSON request per line ({"argv", "env", "kill_after", "cwd"}) and answers with one JSON line ({"code", "out",
+Reads one JSON request per line ({"argv", "env", "kill_at", "cwd"}) and answers with one JSON line ({"code", "out",
 "err"}); a killed command has code -9. Started by the fixture ``cli`` of the end-to-end tests.
 """
 
@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 import tempfile
-import threading
+import time
+from pathlib import Path
 
 
 def main() -> None:
@@ -35,13 +36,26 @@ def serve(request: dict, interp) -> dict:
         child = os.fork()
         if child == 0:
             run(request, interp, out.fileno(), err.fileno())
-        timer = threading.Timer(request["kill_after"] or 1e6, os.kill, (child, signal.SIGKILL))
-        timer.start()
-        _, status = os.waitpid(child, 0)
-        timer.cancel()
+        status = watch(child, request["kill_at"])
         out.seek(0)
         err.seek(0)
         return {"code": os.waitstatus_to_exitcode(status), "out": out.read(), "err": err.read()}
+
+
+def watch(child: int, kill_at: dict | None) -> int:
+    """Wait for the fork; with ``kill_at`` ({"pattern", "count", "delay"}) kill it when so many files are there."""
+    if kill_at is None:
+        return os.waitpid(child, 0)[1]
+    folder = Path(kill_at["folder"])
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status
+        if len(list(folder.glob(kill_at["pattern"]))) >= kill_at["count"]:
+            time.sleep(kill_at["delay"])
+            os.kill(child, signal.SIGKILL)
+            return os.waitpid(child, 0)[1]
+        time.sleep(0.001)
 
 
 def run(request: dict, interp, out: int, err: int) -> None:

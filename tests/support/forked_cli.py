@@ -34,11 +34,11 @@ class CommandLine:
     def __init__(self, server: "subprocess.Popen[str]", home: Path) -> None:
         self._server, self.home = server, home
 
-    def __call__(self, *arguments: object, kill_after: float | None = None, **env: str) -> Answer:
+    def __call__(self, *arguments: object, kill_at: dict[str, Any] | None = None, **env: str) -> Answer:
         request = {
             "argv": [str(argument) for argument in arguments],
             "env": {"INTERP_HOME": str(self.home), "HF_HUB_OFFLINE": "1", **env},
-            "kill_after": kill_after,
+            "kill_at": kill_at,
             "cwd": str(self.home.parent),
         }
         self._server.stdin.write(json.dumps(request) + "\n")

@@ -120,7 +120,7 @@ def _write_shards(loaded: Loaded, entry: FeatureEntry, batch_plan: BatchPlan, ev
         done += n_rows
         events.progress(loaded.job.model.name, done, total, "samples")
 
-    with BackgroundWriter() as writer:
+    with BackgroundWriter(pending=1) as writer:  # so that a kill costs one computed shard at most
         for index in missing:
             rows = entry.rows(index)
             batches = batches_of(loaded.source.lengths(rows), batch_plan)

@@ -41,7 +41,7 @@ def write_tokens(loaded: Loaded, ctx: RunContext) -> ActivationEntry:
     entry = ctx.activations.open(loaded.job.token_request, layout, provenance_of(loaded.model))
     shards = shards_of(len(loaded.source), shard_rows)
     present = set(entry.present_shards())
-    with BackgroundWriter() as writer:
+    with BackgroundWriter(pending=1) as writer:  # so that a kill costs one computed shard at most
         for index in own_shards([index for index in range(len(shards)) if index not in present]):
             writer.submit(entry.write_shard, index, *_tokens_of_shard(loaded, shards[index]))
             ctx.events.progress(f"{loaded.job.model.name} tokens", index + 1, len(shards), "shards")

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 from transformers import CLIPImageProcessor, CLIPModel, LlamaForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
 from interp_plugins.embedded.zoo.recipes import PATCH_SIZE, PICTURE_SIZE, Recipe
 from interp_plugins.embedded.zoo.tokens import clip_tokenizer, language_tokenizer
@@ -18,6 +19,7 @@ _MEAN, _STD = [0.5, 0.5, 0.5], [0.25, 0.25, 0.25]
 def write_model(model: torch.nn.Module, recipe: Recipe, folder: Path) -> None:
     """Write a model of the zoo as a folder: fp16 safetensors, configuration, tokenizer and preprocessing."""
     folder.mkdir(parents=True, exist_ok=True)
+    disable_progress_bar()  # the shell shows progress; a bar of the library's own would break into it
     if isinstance(model, LlamaForCausalLM):
         model.half().save_pretrained(folder)
         language_tokenizer().save_pretrained(folder)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from interp_plugins.methods.align.inputs import as_layers
 from interp_registry.errors import DataError, UsageError, near_names
+from interp_registry.stores.pt_files import read_pt
 
 __all__ = ["SUFFIXES", "LoadedFeatures", "load_features", "means_file"]
 
@@ -146,14 +146,7 @@ def _read_safetensors(path: Path) -> tuple[Any, None]:
 
 
 def _read_pt(path: Path) -> tuple[Any, None]:
-    from pickle import UnpicklingError  # noqa: TID251 - only the name of its error
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 - tensors only
-    except UnpicklingError as err:
-        raise ValueError(
-            "it holds Python objects other than tensors; save a tensor, or a dict or list of tensors"
-        ) from err
+    content = read_pt(path)
     if isinstance(content, list | tuple) and not all(isinstance(item, Tensor) for item in content):
         raise ValueError("it is a list of something else than tensors")
     return content, None

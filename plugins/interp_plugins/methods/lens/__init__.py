@@ -1,0 +1,1 @@
+"""Lenses: what is in an activation, in words and in predictions."""

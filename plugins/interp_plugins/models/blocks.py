@@ -10,7 +10,9 @@ from interp_registry.errors import InterpError
 from interp_registry.tensors.capture import Site, capture_sites
 from interp_registry.tensors.layers import Layer
 
-__all__ = ["check_sites", "find_blocks", "transformer_sites"]
+__all__ = ["after_blocks", "blocks_path", "check_sites", "find_blocks", "transformer_sites"]
+
+_AFTER = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f", "final_norm", "project_out")
 
 
 def find_blocks(network: nn.Module, n_layers: int) -> nn.ModuleList:
@@ -19,8 +21,19 @@ def find_blocks(network: nn.Module, n_layers: int) -> nn.ModuleList:
     Raises:
         InterpError: The network has no such list.
     """
-    lists: list[tuple[int, str, nn.ModuleList]] = [
-        (name.count("."), name, module)
+    found = network.get_submodule(blocks_path(network, n_layers))
+    assert isinstance(found, nn.ModuleList)  # noqa: S101 - a type narrowing
+    return found
+
+
+def blocks_path(network: nn.Module, n_layers: int) -> str:
+    """Dotted name of the list that :func:`find_blocks` finds.
+
+    Raises:
+        InterpError: The network has no such list.
+    """
+    lists: list[tuple[int, str]] = [
+        (name.count("."), name)
         for name, module in network.named_modules()
         if isinstance(module, nn.ModuleList) and len(module) == n_layers
     ]
@@ -29,7 +42,18 @@ def find_blocks(network: nn.Module, n_layers: int) -> nn.ModuleList:
             f"{type(network).__name__} has no list of {n_layers} blocks, so its layers cannot be addressed",
             "use another model, or register a model of your own with its sites named",
         )
-    return min(lists, key=lambda row: row[:2])[2]
+    return min(lists)[1]
+
+
+def after_blocks(network: nn.Module, n_layers: int) -> list[str]:
+    """Dotted names of the modules between the last block and the network's output, in the order of computation.
+
+    They stand beside the list of blocks: the final norm, and a projection where there is one.
+    """
+    path = blocks_path(network, n_layers)
+    owner, dot, _ = path.rpartition(".")
+    beside = ((name, getattr(network.get_submodule(owner), name, None)) for name in _AFTER)
+    return [f"{owner}{dot}{name}" for name, module in beside if isinstance(module, nn.Module)]
 
 
 def transformer_sites(network: nn.Module, n_layers: int) -> dict[Layer, Site]:

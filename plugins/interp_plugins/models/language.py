@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from interp_plugins.models.blocks import check_sites, find_blocks, transformer_sites
+from interp_plugins.models.blocks import after_blocks, check_sites, transformer_sites
 from interp_plugins.models.texts import TextEncoder, length_limit
 from interp_registry.contracts.model import Batch, Encoded, ModelInfo, Output
 from interp_registry.errors import InterpError, UsageError
@@ -42,6 +42,11 @@ class LanguageModel(HookedModel):
     def device(self) -> torch.device:
         """Where token ids have to be: the device of the embeddings."""
         return self._input_device
+
+    @property
+    def base(self) -> nn.Module:
+        """The part of the network that gives hidden states: everything but the head."""
+        return self._base
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -79,10 +84,8 @@ class LanguageModel(HookedModel):
 
     def _after_blocks(self) -> list[nn.Module]:
         """Modules between the last block and the base's output: they stand beside the list of blocks."""
-        blocks = find_blocks(self._base, self.info.layers[-1].index)
-        owner = next(module for module in self._base.modules() if any(child is blocks for child in module.children()))
-        beside = (getattr(owner, name, None) for name in (*_FINAL_NORMS, "project_out"))
-        return [module for module in beside if isinstance(module, nn.Module)]
+        names = after_blocks(self._base, self.info.layers[-1].index)
+        return [self._base.get_submodule(name) for name in names]
 
 
 class CausalLanguageModel(LanguageModel):
@@ -136,9 +139,6 @@ class CausalLanguageModel(LanguageModel):
 
     def _head(self) -> nn.Module:
         return self._module.get_output_embeddings()  # pyright: ignore[reportCallIssue, reportReturnType]
-
-
-_FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f", "final_norm")
 
 
 def _scaled(logits: Tensor, config: Any) -> Tensor:

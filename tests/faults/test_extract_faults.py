@@ -1,13 +1,25 @@
 """``interp extract`` on a full disk and on damaged records, in process."""
 
 import json
+import os
+import random
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
+from child_processes import fork, kill, wait
+from extract_context import Context
 from small_disk import small_disk
 from small_tables import content
 
 from interp_cli.__main__ import run as interp
+from interp_plugins.methods.extract import run as extract_run
+from interp_plugins.methods.extract import shard_writer
+from interp_plugins.methods.extract.config import ExtractConfig
+from interp_registry.discovery import discover
+from interp_registry.stores.features import FeatureEntry
 
 
 @pytest.fixture
@@ -57,3 +69,51 @@ def test_a_full_disk_is_one_clear_error_and_the_same_command_goes_on(extraction,
         disk.clear()
         assert interp([*extraction, "--out", str(home)]) == 0
         assert content(entry_of(home)) == whole
+
+
+@pytest.mark.parametrize("kills", [8, pytest.param(40, marks=pytest.mark.slow)])
+def test_a_kill_loses_one_computed_shard_at_most(tmp_path: Path, monkeypatch, kills: int):
+    """Every process notes each shard that it has computed; after its death all of them but one must be on the disk."""
+    data, computed = tmp_path / "captions.jsonl", tmp_path / "computed.txt"
+    data.write_text("".join(json.dumps({"text": f"a small red circle {'x ' * (i % 7)}"}) + "\n" for i in range(160)))
+    config = ExtractConfig(models=["lm-d32"], dataset=str(data), shard_rows=4, max_tokens=20)
+    original = shard_writer.run_shard
+
+    def noted(*arguments):
+        values = original(*arguments)
+        descriptor = os.open(computed, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(descriptor, b"x")
+        os.close(descriptor)
+        return values
+
+    def work(root: Path) -> None:
+        torch.set_num_threads(1)
+        extract_run.run(config, Context(root))
+
+    def slow(self, index, *arguments):
+        time.sleep(0.01 * (index % 3))
+        return write_shard(self, index, *arguments)
+
+    write_shard = FeatureEntry.write_shard
+    monkeypatch.setattr(shard_writer, "run_shard", noted)
+    monkeypatch.setattr(FeatureEntry, "write_shard", slow)
+    discover()
+    moments, losses, n_stores = random.Random(kills), [], 0
+    while len(losses) < kills:
+        n_stores += 1
+        root = tmp_path / f"store {n_stores}"
+        ended = False
+        while not ended and len(losses) < kills:
+            computed.write_bytes(b"")
+            before = len(list(root.glob("features/*/shard-*")))
+            pid = fork(partial(work, root))
+            deadline = time.monotonic() + 20
+            while not computed.stat().st_size and time.monotonic() < deadline:
+                time.sleep(0.001)
+            time.sleep(moments.uniform(0, 0.15))
+            kill(pid)
+            ended = wait(pid) == 0
+            if not ended:
+                losses.append(computed.stat().st_size - (len(list(root.glob("features/*/shard-*"))) - before))
+    assert set(losses) <= {0, 1}
+    assert 1 in losses

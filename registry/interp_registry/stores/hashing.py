@@ -63,15 +63,17 @@ def hash_file(path: Path, algorithm: str = "sha256") -> str:
 
 
 class OverlappedDigests:
-    """The digest of a stream and fast digests of its parts, computed in a thread while the caller writes the same parts.
+    """The digest of a stream and fast digests of its parts, computed in two threads while the caller writes the same parts.
 
-    Hashing and writing both release the interpreter, so on two cores the slower of them sets the speed. The buffers are
+    Hashing and writing release the interpreter, so where there are cores the slowest of the three sets the speed. The buffers are
     not copied and must not change before :meth:`finish`.
     """
 
     def __init__(self, algorithm: str) -> None:
         self._whole = new_digest(algorithm)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
+        self._stream = ThreadPoolExecutor(1, thread_name_prefix="hash")  # one thread: the stream has an order
+        self._fast = ThreadPoolExecutor(1, thread_name_prefix="hash-parts")
+        self._waiting: list[Future[None]] = []
         self._parts: list[Future[str]] = []
 
     def __enter__(self) -> "OverlappedDigests":
@@ -80,21 +82,17 @@ class OverlappedDigests:
     def __exit__(
         self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._stream, self._fast):
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def add(self, part: memoryview) -> None:
         """Take in the next part of the stream."""
-        self._parts.append(self._pool.submit(self._hash_part, part))
+        self._waiting.append(self._stream.submit(self._whole.update, part))
+        self._parts.append(self._fast.submit(fast_digest, part))
 
     def finish(self) -> tuple[str, list[str]]:
         """The digest of the whole stream, and the fast digest of each part in order, all in hex."""
         parts = [part.result() for part in self._parts]
+        for update in self._waiting:
+            update.result()
         return self._whole.hexdigest(), parts
-
-    def _hash_part(self, part: memoryview) -> str:
-        fast = xxhash.xxh3_128()
-        for start in range(0, len(part), _CHUNK):
-            chunk = part[start : start + _CHUNK]
-            self._whole.update(chunk)
-            fast.update(chunk)
-        return fast.hexdigest()

@@ -52,7 +52,7 @@ _NAMES = {tag: name for name, (tag, _) in DTYPES.items()}
 _METADATA = "__metadata__"
 _KEY = "interp"
 _FETCH = 128 << 10  # kernels cut longer requests short
-_EARLY_SYNC = 4 << 20
+_EARLY_WRITE = 1 << 20
 _HEADER_LIMIT = 100_000_000
 _DIGITS = {"sha256": 64, "xxh3": 32}
 
@@ -188,14 +188,22 @@ def write_shard(
             data = _bytes_of(tensors[name])
             hashing.add(data)
             file.write(data)
-        if parts and max(part.end for part in parts.values()) >= _EARLY_SYNC:
-            file.flush()
-            os.fsync(file.fileno())  # the disk works while the rest is hashed; the header is synced with the file's end
+            _start_writing_back(file, len(data))
         whole, fast = hashing.finish()
     digests = {algorithm: whole, "parts": dict(zip(parts, fast, strict=True))}
     file.seek(0)
     file.write(_header(parts, {**info, **digests}))
     file.seek(0, 2)
+
+
+def _start_writing_back(file: BinaryIO, length: int) -> None:
+    """Let the disk work on the last ``length`` bytes while the rest is copied and hashed, without waiting for it.
+
+    The advice that pages are not needed makes the kernel write dirty ones out at once; they are dropped only when they are clean.
+    """
+    if length >= _EARLY_WRITE and hasattr(os, "posix_fadvise"):
+        file.flush()
+        os.posix_fadvise(file.fileno(), file.tell() - length, length, os.POSIX_FADV_DONTNEED)
 
 
 def _lay_out(tensors: Mapping[str, "Tensor"]) -> dict[str, Part]:

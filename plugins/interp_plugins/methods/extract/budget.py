@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from interp_plugins.methods.extract.config import ExtractConfig
-from interp_plugins.methods.extract.passes import PassPlan, is_out_of_memory, run_shard
+from interp_plugins.methods.extract.passes import Listeners, PassPlan, is_out_of_memory, run_shard
 from interp_plugins.methods.extract.planning import BatchPlan
 from interp_plugins.methods.extract.sources import Source
 from interp_registry.contracts.model import Model
@@ -15,9 +15,12 @@ __all__ = ["choose_batch_plan", "grow"]
 _CPU_TOKENS, _CPU_IMAGES = 2048, 32
 _LARGEST_TOKENS, _LARGEST_IMAGES = 1 << 18, 1 << 12
 _GOOD_USE = 0.6
+_BATCHES_OF_A_SHARD = 4
 
 
-def choose_batch_plan(config: ExtractConfig, model: Model, source: Source, plan: PassPlan) -> BatchPlan:
+def choose_batch_plan(
+    config: ExtractConfig, model: Model, source: Source, plan: PassPlan, *, keep_tokens: bool = False
+) -> BatchPlan:
     """The limits of a batch: what was asked for, or a constant on a CPU, or what fills a GPU's memory well.
 
     The choice stands in the manifest, so every process and every resumed run uses the same.
@@ -31,7 +34,14 @@ def choose_batch_plan(config: ExtractConfig, model: Model, source: Source, plan:
     device = getattr(model, "device", torch.device("cpu"))
     if device.type != "cuda":
         return BatchPlan(start, None, bucket)
-    return BatchPlan(grow(start, largest, _fits_on(device, model, source, plan)), None, bucket)
+    largest = min(largest, _share_of_a_shard(source, config.shard_rows))
+    return BatchPlan(grow(start, largest, _fits_on(device, model, source, plan, _listeners(keep_tokens))), None, bucket)
+
+
+def _share_of_a_shard(source: Source, shard_rows: int) -> int:
+    """A quarter of a shard: while its first batches are computed, the shard before it is written."""
+    lengths = source.lengths(range(len(source)))
+    return sum(lengths) * min(shard_rows, len(lengths)) // (_BATCHES_OF_A_SHARD * len(lengths))
 
 
 def grow(start: int, largest: int, used_share: Callable[[int], float]) -> int:
@@ -52,7 +62,14 @@ def grow(start: int, largest: int, used_share: Callable[[int], float]) -> int:
     return budget
 
 
-def _fits_on(device: torch.device, model: Model, source: Source, plan: PassPlan) -> Callable[[int], float]:
+def _listeners(keep_tokens: bool) -> Listeners:
+    """Somebody who wants the tokens, where they are kept: they take memory then."""
+    return Listeners(tokens=(lambda _rows, _batch, _kept: None) if keep_tokens else None)
+
+
+def _fits_on(
+    device: torch.device, model: Model, source: Source, plan: PassPlan, listeners: Listeners
+) -> Callable[[int], float]:
     """Try a budget on the longest samples, which need the most."""
     rows = range(len(source))
     lengths = source.lengths(rows)
@@ -62,7 +79,7 @@ def _fits_on(device: torch.device, model: Model, source: Source, plan: PassPlan)
         count = max(min(budget // lengths[longest_first[0]], len(longest_first)), 1)
         torch.cuda.reset_peak_memory_stats(device)
         try:
-            values = run_shard(model, source, rows, [longest_first[:count]], plan)
+            values = run_shard(model, source, rows, [longest_first[:count]], plan, listeners)
         except RuntimeError as err:
             if is_out_of_memory(err):
                 return 2.0

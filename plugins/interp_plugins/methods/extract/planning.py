@@ -23,10 +23,18 @@ class BatchPlan:
     """Samples at most; None leaves it to ``max_tokens``."""
     bucket: bool = True
     """Sort by length first. Without it batches keep the order of the data, as older tools did."""
+    group: int | None = None
+    """Cut a shard into groups of so many samples first, and each group into batches: token activations are stored by groups."""
 
     def to_json(self) -> dict[str, int | bool | None]:
         """The plan as it stands in the manifest."""
-        return {"max_tokens": self.max_tokens, "batch_size": self.batch_size, "bucket": self.bucket}
+        plan = {"max_tokens": self.max_tokens, "batch_size": self.batch_size, "bucket": self.bucket}
+        return plan if self.group is None else {**plan, "group": self.group}
+
+    def groups(self, rows: range) -> list[range]:
+        """The groups of a shard, in order; the shard itself where there are none."""
+        size = self.group or max(len(rows), 1)
+        return [rows[first : first + size] for first in range(0, len(rows), size)]
 
 
 def shards_of(n_rows: int, shard_rows: int) -> list[range]:
@@ -35,7 +43,7 @@ def shards_of(n_rows: int, shard_rows: int) -> list[range]:
 
 
 def batches_of(lengths: Sequence[int], plan: BatchPlan) -> list[list[int]]:
-    """Cut one shard, of samples of these lengths, into batches of positions in it, longest first.
+    """Cut one group, of samples of these lengths, into batches of positions in it, longest first.
 
     A batch is closed when the next sample would exceed the budget, or when padding would exceed 15 % of a batch that
     already has an eighth of the budget. Longest first, so that memory runs out at once if it will; equal lengths keep

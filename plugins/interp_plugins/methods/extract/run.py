@@ -5,25 +5,21 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from interp_plugins.datasets.resolve import select_dataset
 from interp_plugins.methods.extract.config import ExtractConfig
 from interp_plugins.methods.extract.jobs import Job, one_line, plan_jobs
-from interp_plugins.methods.extract.shard_writer import load_job, write_features
-from interp_plugins.methods.extract.tokens import write_tokens
+from interp_plugins.methods.extract.shard_writer import Entry, load_job, write
 from interp_registry.contracts.method import Failure, Result, RunContext
 from interp_registry.errors import CorruptError
 from interp_registry.figures import Table
-from interp_registry.stores.activations import ActivationEntry
 from interp_registry.stores.features import FeatureEntry
 from interp_registry.stores.maintenance import repair
 
 __all__ = ["run"]
 
 logger = logging.getLogger(__name__)
-
-Entry: TypeAlias = FeatureEntry | ActivationEntry
 
 
 @dataclass(frozen=True)
@@ -71,12 +67,7 @@ def _extract(job: Job, config: ExtractConfig, ctx: RunContext) -> Outcome:
     wanted = [entry for entry, asked in ((features, job.request.pools), (tokens, job.tokens)) if asked]
     if all(entry is not None and entry.complete and not _missing(entry) for entry in wanted):
         return Outcome(job, [entry for entry in wanted if entry is not None], "present", 0.0)
-    loaded = load_job(job, config)
-    entries: list[Entry] = []
-    if job.request.pools:
-        entries.append(write_features(loaded, config, ctx))
-    if job.tokens:
-        entries.append(write_tokens(loaded, ctx))
+    entries = write(load_job(job, config), config, ctx)
     return Outcome(job, entries, "extracted", time.monotonic() - started)
 
 

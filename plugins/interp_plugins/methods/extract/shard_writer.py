@@ -1,9 +1,9 @@
-"""Writing the features of one model: shard by shard, each process its own shards, while the next one is computed."""
+"""Writing the features and tokens of one model: shard by shard, each process its own shards, while the next one is computed."""
 
 import math
 import os
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import torch
 
@@ -11,18 +11,24 @@ from interp_plugins.methods.extract.budget import choose_batch_plan
 from interp_plugins.methods.extract.config import ExtractConfig
 from interp_plugins.methods.extract.jobs import Job
 from interp_plugins.methods.extract.losses import loss_totals
-from interp_plugins.methods.extract.passes import Listeners, PassPlan, check_pass_plan, run_shard
-from interp_plugins.methods.extract.planning import BatchPlan, batches_of
+from interp_plugins.methods.extract.passes import Listeners, PassPlan, ShardValues, check_pass_plan, run_shard
+from interp_plugins.methods.extract.planning import batches_of
 from interp_plugins.methods.extract.sources import EncodedSource, ImageSource, Source, text_source
+from interp_plugins.methods.extract.tokens import TokenCollector, samples_per_shard, token_plan
+from interp_plugins.methods.extract.work import Cut, Work
 from interp_registry.contracts.method import RunContext
 from interp_registry.contracts.model import Model
 from interp_registry.events import EventSink
+from interp_registry.stores.activations import ActivationEntry
 from interp_registry.stores.background import BackgroundWriter
 from interp_registry.stores.features import FeatureEntry, FeaturePlan
 from interp_registry.stores.tables import Column
 from interp_registry.tensors.layers import select_layers
 
-__all__ = ["Loaded", "load_job", "own_shards", "provenance_of", "write_features"]
+__all__ = ["Entry", "Loaded", "load_job", "own_shards", "provenance_of", "write"]
+
+Entry: TypeAlias = FeatureEntry | ActivationEntry
+"""What one model's extraction is stored in."""
 
 
 @dataclass(frozen=True)
@@ -56,24 +62,50 @@ def load_job(job: Job, config: ExtractConfig) -> Loaded:
     return Loaded(job, model, source, plan)
 
 
-def write_features(loaded: Loaded, config: ExtractConfig, ctx: RunContext) -> FeatureEntry:
-    """Compute and store what is missing of a job's pooled features.
+def write(loaded: Loaded, config: ExtractConfig, ctx: RunContext) -> list[Entry]:
+    """Compute and store what is missing of a job's pooled features and token activations, both in one pass over the data.
 
-    A batch plan that stands in the manifest is used again: another process or an interrupted run has chosen it.
+    A cut that stands in a manifest is used again: another process or an interrupted run has chosen it. Where features and tokens
+    were begun with cuts that differ, each takes a pass of its own.
 
     Raises:
         InterpError: A sample does not fit in memory, the disk is full, or a stored shard is corrupt.
     """
-    entry = ctx.features.find(loaded.job.request)
-    if entry is None:
-        batch_plan = choose_batch_plan(config, loaded.model, loaded.source, loaded.plan)
-        layout = _layout(loaded, config, batch_plan)
-        entry = ctx.features.open(loaded.job.request, layout, provenance_of(loaded.model))
-    stored = entry.plan["batch"]
-    batch_plan = BatchPlan(stored["max_tokens"], stored["batch_size"], stored["bucket"])
-    _write_shards(loaded, entry, batch_plan, ctx.events)
-    _finish(loaded, entry)
-    return entry
+    entries: list[Entry] = []
+    for work in _works(loaded, config, ctx):
+        _write_shards(loaded, work, ctx.events)
+        _finish(loaded, work)
+        entries += [entry for entry in (work.features, work.tokens) if entry is not None]
+    return entries
+
+
+def _works(loaded: Loaded, config: ExtractConfig, ctx: RunContext) -> list[Work]:
+    """One work for features and tokens that are cut alike, else one for each."""
+    job, n_rows = loaded.job, len(loaded.source)
+    features = ctx.features.find(job.request) if job.request.pools else None
+    tokens = ctx.activations.find(job.token_request) if job.tokens else None
+    cut_of_features = None if features is None else Cut.of_features(features)
+    cut = None if tokens is None else Cut.of_tokens(tokens)
+    if cut is None and cut_of_features is not None and (cut_of_features.batch.group is not None or not job.tokens):
+        cut = cut_of_features
+    cut = cut or _choose_cut(loaded, config)
+    if job.request.pools and features is None:
+        features = ctx.features.open(job.request, _layout(loaded, cut), provenance_of(loaded.model))
+    if job.tokens and tokens is None:
+        layout = token_plan(loaded.model, loaded.plan.layers, cut.to_json())
+        tokens = ctx.activations.open(job.token_request, layout, provenance_of(loaded.model))
+    if features is None or tokens is None or cut_of_features in (None, cut):
+        return [Work(cut, n_rows, features, tokens)]
+    return [Work(cut_of_features, n_rows, features), Work(cut, n_rows, tokens=tokens)]
+
+
+def _choose_cut(loaded: Loaded, config: ExtractConfig) -> Cut:
+    batch = choose_batch_plan(config, loaded.model, loaded.source, loaded.plan, keep_tokens=loaded.job.tokens)
+    if loaded.job.tokens:
+        lengths = loaded.source.lengths(range(len(loaded.source)))
+        size = samples_per_shard(loaded.model, loaded.plan.layers, lengths, loaded.plan.dtype)
+        batch = replace(batch, group=min(size, config.shard_rows))
+    return Cut(config.shard_rows, batch)
 
 
 def own_shards(missing: list[int]) -> list[int]:
@@ -99,44 +131,106 @@ def _source(job: Job, model: Model, config: ExtractConfig) -> Source:
     return text_source(model, job.dataset, config.caption, config.prompt)
 
 
-def _layout(loaded: Loaded, config: ExtractConfig, batch_plan: BatchPlan) -> FeaturePlan:
+def _layout(loaded: Loaded, cut: Cut) -> FeaturePlan:
     losses = {"nats": Column("float64"), "n_scored": Column("int64"), "n_bytes": Column("int64")}
     return FeaturePlan(
         n_rows=len(loaded.source),
-        shard_rows=config.shard_rows,
+        shard_rows=cut.shard_rows,
         widths={str(layer): loaded.model.info.widths[layer] for layer in loaded.plan.layers},
         columns=losses if loaded.plan.loss else {},
-        batch=batch_plan.to_json(),
+        batch=cut.batch.to_json(),
     )
 
 
-def _write_shards(loaded: Loaded, entry: FeatureEntry, batch_plan: BatchPlan, events: EventSink) -> None:
-    missing = own_shards(entry.missing_shards())
-    total = sum(len(entry.rows(index)) for index in missing)
-    done = 0
-
-    def on_rows(n_rows: int) -> None:
-        nonlocal done
-        done += n_rows
-        events.progress(loaded.job.model.name, done, total, "samples")
-
-    with BackgroundWriter(pending=1) as writer:  # so that a kill costs one computed shard at most
-        for index in missing:
-            rows = entry.rows(index)
-            batches = batches_of(loaded.source.lengths(rows), batch_plan)
-            values = run_shard(loaded.model, loaded.source, rows, batches, loaded.plan, Listeners(rows=on_rows))
-            if loaded.plan.loss and isinstance(loaded.source, EncodedSource):
-                sizes = [item.n_bytes for item in loaded.source.load(rows)]
-                values.tensors["n_bytes"] = torch.tensor(sizes, dtype=torch.int64)
-            notes = {"splits": values.splits} if values.splits else {}
-            writer.submit(entry.write_shard, index, values.tensors, loaded.source.keys(rows), notes)
+def _write_shards(loaded: Loaded, work: Work, events: EventSink) -> None:
+    missing = work.missing()
+    mine = own_shards(list(missing))
+    progress = _Progress(
+        loaded.job.model.name, sum(len(rows) for index in mine for rows in missing[index].values()), events
+    )
+    with BackgroundWriter(pending=1) as writer:
+        for index in mine:
+            parts = [_write_group(loaded, work, group, writer, progress) for group in missing[index].items()]
+            if work.features is not None and sum(len(part.rows) for part in parts) == len(work.shards[index]):
+                writer.submit(_write_features, work.features, index, parts, loaded.source.keys(work.shards[index]))
 
 
-def _finish(loaded: Loaded, entry: FeatureEntry) -> None:
-    """Declare the features complete once every process has written its shards; whoever sees that first does it."""
-    if len(entry.present_shards()) < entry.n_shards:
-        return
+@dataclass
+class _Progress:
+    """Tells how many samples are done."""
+
+    name: str
+    total: int
+    events: EventSink
+    done: int = 0
+
+    def add(self, n_rows: int) -> None:
+        """So many more."""
+        self.done += n_rows
+        self.events.progress(self.name, self.done, self.total, "samples")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What the passes over one group gave of its pooled features."""
+
+    rows: range
+    values: ShardValues
+
+
+def _write_group(
+    loaded: Loaded, work: Work, group: tuple[int, range], writer: BackgroundWriter, progress: _Progress
+) -> _Part:
+    """Compute one group; its tokens are handed to the writer.
+
+    What was computed before is on the disk ahead of the last batch, so that a kill costs one computed shard at most.
+    """
+    number, rows = group
+    batches = batches_of(loaded.source.lengths(rows), work.cut.batch)
+    left = len(batches)
+
+    def on_batch(n_rows: int) -> None:
+        nonlocal left
+        left -= 1
+        progress.add(n_rows)
+        if left == 1:
+            writer.drain()
+
+    if left == 1:
+        writer.drain()
+    collector = None if work.tokens is None else TokenCollector(loaded.model, loaded.plan.dtype)
+    plan = loaded.plan if work.features is not None else replace(loaded.plan, poolings=(), loss=False)
+    listeners = Listeners(None if collector is None else collector.add, on_batch)
+    values = run_shard(loaded.model, loaded.source, rows, batches, plan, listeners)
+    if plan.loss and isinstance(loaded.source, EncodedSource):
+        sizes = [item.n_bytes for item in loaded.source.load(rows)]
+        values.tensors["n_bytes"] = torch.tensor(sizes, dtype=torch.int64)
+    if work.tokens is not None and collector is not None:
+        writer.submit(work.tokens.write_shard, number, collector.take(rows), _notes([values]))
+    return _Part(rows, values)
+
+
+def _write_features(entry: FeatureEntry, index: int, parts: list[_Part], keys: list[str]) -> None:
+    names = parts[0].values.tensors
+    whole = (
+        names if len(parts) == 1 else {name: torch.cat([part.values.tensors[name] for part in parts]) for name in names}
+    )
+    entry.write_shard(index, whole, keys, _notes([part.values for part in parts]))
+
+
+def _notes(values: list[ShardValues]) -> dict[str, Any]:
+    splits = [split for part in values for split in part.splits]
+    return {"splits": splits} if splits else {}
+
+
+def _finish(loaded: Loaded, work: Work) -> None:
+    """Declare all complete once every process has written its shards; whoever sees that first does it."""
     totals: dict[str, Any] = {"n_params": loaded.model.info.n_params}
+    if work.tokens is not None and len(work.tokens.present_shards()) == work.n_groups:
+        work.tokens.finish(work.n_groups, dict(totals))
+    entry = work.features
+    if entry is None or len(entry.present_shards()) < entry.n_shards:
+        return
     if loaded.plan.loss:
         found = loss_totals(*(_column(entry, name) for name in ("nats", "n_scored", "n_bytes")))
         totals |= {name: getattr(found, name) for name in ("loss", "loss_micro", "bpb", "bpb_micro", "n_scored")}

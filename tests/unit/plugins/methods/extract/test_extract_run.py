@@ -1,16 +1,16 @@
 """The stage itself, on a stand-in for the shell: shards, processes, batch plans, token activations (default tier)."""
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import tiny_models
 import torch
+from extract_context import Context
 from transformers import AutoModelForCausalLM
 
-from interp_plugins.methods.extract import shard_writer
+from interp_plugins.methods.extract import passes, shard_writer, tokens
 from interp_plugins.methods.extract.config import ExtractConfig
 from interp_plugins.methods.extract.estimate import estimate
 from interp_plugins.methods.extract.run import run
@@ -18,30 +18,7 @@ from interp_plugins.models.config import LoadOptions
 from interp_registry.catalog import Catalog
 from interp_registry.discovery import discover
 from interp_registry.errors import CorruptError, DataError, UsageError
-from interp_registry.events import MemorySink
-from interp_registry.stores.activations import ActivationStore
-from interp_registry.stores.features import FeatureStore
 from interp_registry.tensors.layers import Layer
-
-
-@dataclass
-class Context:
-    """What the stage touches of a run's context."""
-
-    root: Path
-    device: str = "cpu"
-    stopping: bool = False
-    catalog: Catalog = field(default_factory=lambda: Catalog(()))
-    events: MemorySink = field(default_factory=MemorySink)
-    accelerator: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(wait_for_everyone=lambda: None))
-
-    @property
-    def features(self) -> FeatureStore:
-        return FeatureStore(self.root)
-
-    @property
-    def activations(self) -> ActivationStore:
-        return ActivationStore(self.root)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -167,16 +144,90 @@ def test_prompts_shuffles_and_poolings_have_keys_of_their_own(config, tmp_path) 
 def test_token_activations_are_those_of_each_text(config, tmp_path) -> None:
     ctx = Context(tmp_path)
     result = run(replace(config, pool="avg+none", layers="1,2"), ctx)
-    tokens = ctx.activations.get(result.data["activations"][0]["key"])
+    stored = ctx.activations.get(result.data["activations"][0]["key"])
     features = entry_of(result, ctx)
-    documents = tokens.column("doc_id")
+    documents = stored.column("doc_id")
     for row in (0, 3, 24):
-        mean = tokens.column("layer/2")[documents == row].mean(0)
+        mean = stored.column("layer/2")[documents == row].mean(0)
         torch.testing.assert_close(mean, features.read(Layer(2))[row], rtol=1e-5, atol=2e-6)
-        assert tokens.column("position")[documents == row].tolist() == list(range(int((documents == row).sum())))
+        assert stored.column("position")[documents == row].tolist() == list(range(int((documents == row).sum())))
     assert documents.tolist() == sorted(documents.tolist())
     again = run(replace(config, pool="avg+none", layers="1,2"), ctx)
     assert again.scalars["present"] == 1
+
+
+def count_passes(monkeypatch) -> list[int]:
+    """How many samples went through a network, batch by batch."""
+    seen: list[int] = []
+    original = passes._Shard._pass
+
+    def counted(self, positions, encoded):
+        seen.append(len(positions))
+        return original(self, positions, encoded)
+
+    monkeypatch.setattr(passes._Shard, "_pass", counted)
+    return seen
+
+
+def test_features_and_tokens_come_from_one_pass_and_equal_those_of_passes_of_their_own(
+    config, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(tokens, "_SHARD_BYTES", 5000)
+    config = replace(config, shard_rows=10)
+    alone, both = Context(tmp_path / "alone"), Context(tmp_path / "both")
+    run(replace(config, pool="none"), alone)
+    run(replace(config, pool="avg+last"), alone)
+    samples = count_passes(monkeypatch)
+    result = run(replace(config, pool="avg+last+none"), both)
+    assert sum(samples) == 25
+    written = both.activations.get(result.data["activations"][0]["key"])
+    assert len(written.present_shards()) > 3
+    whole = {path: content for path, content in digest(alone.root).items() if path.startswith("activations")}
+    assert {path: content for path, content in digest(both.root).items() if path.startswith("activations")} == whole
+    separate, together = (next(ctx.features.entries()) for ctx in (alone, both))
+    for layer in separate.layers:
+        for pool in ("avg", "last"):
+            torch.testing.assert_close(together.read(layer, pool), separate.read(layer, pool), rtol=5e-6, atol=2e-6)
+
+
+def test_what_is_missing_of_features_or_tokens_is_made_again_to_the_same_bytes(config, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(tokens, "_SHARD_BYTES", 5000)
+    config = replace(config, shard_rows=10, pool="avg+none")
+    ctx = Context(tmp_path)
+    result = run(config, ctx)
+    before = digest(tmp_path)
+    dump = ctx.activations.get(result.data["activations"][0]["key"]).path
+    features = entry_of(result, ctx).path
+    samples = count_passes(monkeypatch)
+    for removed, most in (
+        ([dump / "DONE.json", dump / "shard-00002.safetensors"], 9),
+        ([features / "DONE.json", features / "shard-00001.safetensors"], 10),
+        (
+            [
+                features / "DONE.json",
+                dump / "DONE.json",
+                features / "shard-00002.safetensors",
+                dump / "shard-00000.safetensors",
+            ],
+            15,
+        ),
+    ):
+        samples.clear()
+        for path in removed:
+            path.unlink()
+        run(config, Context(tmp_path))
+        assert digest(tmp_path) == before
+        assert 0 < sum(samples) <= most
+
+
+def test_tokens_after_features_of_another_cut_take_a_pass_of_their_own(config, tmp_path, monkeypatch, expected) -> None:
+    run(config, Context(tmp_path))
+    (next(Context(tmp_path).features.entries()).path / "DONE.json").unlink()
+    samples = count_passes(monkeypatch)
+    result = run(replace(config, pool="avg+none"), Context(tmp_path))
+    assert sum(samples) == 25
+    assert {path: content for path, content in digest(tmp_path).items() if path.startswith("features")} == expected
+    assert result.scalars["extracted"] == 1
 
 
 def test_a_corrupt_shard_stops_the_extraction_and_is_mended_on_request(config, tmp_path, expected) -> None:

@@ -36,6 +36,10 @@ def run(argv: Sequence[str]) -> int:
     try:
         from interp_cli.app import build_app
 
+        if "_INTERP_COMPLETE" in os.environ or any(word.endswith("-completion") for word in words):
+            from interp_cli.typer_completion import mend
+
+            mend()
         code = build_app()(words, prog_name="interp", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except Exception as err:  # noqa: BLE001 - the outermost seam: users see messages, not tracebacks

@@ -5,10 +5,10 @@ import importlib.util
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import CompletionItem, TyperCommand, TyperGroup  # pyright: ignore[reportPrivateImportUsage]
 
 from interp_cli import console
-from interp_cli.help_pages import group_help, options_section, page_text, plain_command_help
+from interp_cli.help_pages import completion_help, group_help, options_section, page_text, plain_command_help
 from interp_cli.stage_command import method_command
 from interp_registry.discovery import Plugins, find_plugins
 from interp_registry.errors import UnknownNameError
@@ -36,12 +36,20 @@ _MODULES = {"import": "import_"}
 _ROOT_HELP = "Look inside neural networks: extract representations, compare models, read activations, take them apart."
 
 
+def _short(item: CompletionItem) -> CompletionItem:
+    return CompletionItem(item.value, item.type, completion_help(item.help))
+
+
 class BuiltinCommand(TyperCommand):
     """A plain typer command with this tool's help page."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page."""
         formatter.write(page_text(plain_command_help(ctx.command_path, self, ctx)))
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[CompletionItem]:
+        """Options, each with one short line."""
+        return [_short(item) for item in super().shell_complete(ctx, incomplete)]
 
 
 class BuiltinGroup(TyperGroup):
@@ -51,6 +59,10 @@ class BuiltinGroup(TyperGroup):
         """Write the help page."""
         lines = {name: self.commands[name].get_short_help_str(120) for name in self.list_commands(ctx)}
         formatter.write(page_text(group_help(ctx.command_path, self.help or "", lines)))
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[CompletionItem]:
+        """Commands and options, each with one short line."""
+        return [_short(item) for item in super().shell_complete(ctx, incomplete)]
 
 
 class RootGroup(BuiltinGroup):
@@ -73,15 +85,25 @@ class RootGroup(BuiltinGroup):
         Raises:
             UnknownNameError: There is none; similar names are suggested.
         """
-        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+        unknown = not args[0].startswith("-") and self.get_command(ctx, args[0]) is None
+        if unknown and not ctx.resilient_parsing:  # a shell that completes wants no message
             raise UnknownNameError("command", args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page without importing any command."""
+        formatter.write(page_text([*group_help("interp", _ROOT_HELP, self._lines())[:-1], options_section(self, ctx)]))
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[CompletionItem]:
+        """Commands without importing them, and options."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        lines = {name: line for name, line in self._lines().items() if name.startswith(incomplete)}
+        return [CompletionItem(name, help=completion_help(line)) for name, line in lines.items()]
+
+    def _lines(self) -> dict[str, str]:
         lines = {name: command.get_short_help_str(120) for name, command in self.commands.items()}
-        lines |= {name: COMMANDS[name] for name in available_commands() if name not in self.commands}
-        formatter.write(page_text([*group_help("interp", _ROOT_HELP, lines)[:-1], options_section(self, ctx)]))
+        return lines | {name: COMMANDS[name] for name in available_commands() if name not in self.commands}
 
 
 def available_commands() -> list[str]:

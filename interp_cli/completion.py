@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from interp_cli import arguments
+from interp_cli.name_completion import SOURCES, catalog_entries
 from interp_cli.options import StageOptions
 from interp_registry.choices import choice_names
 from interp_registry.config_io import FieldSchema, choice_root, fields_of
@@ -101,11 +102,18 @@ def _begun(values: Iterable[str], begun: str, prefix: str) -> list[Item]:
 
 
 def _names(complete: str) -> list[str]:
-    """Names that a field says where to find: a kind of choice, or a function that lists them."""
-    if ":" in complete:
-        return list(load_attribute(complete)())
-    root = discover().registry.kinds().get(complete)
-    return [] if root is None else choice_names(root)
+    """Names that a field says where to find, of all the sources that it says, separated by blanks."""
+    return [name for source in complete.split() for name in _names_of(source)]
+
+
+def _names_of(source: str) -> list[str]:
+    """Names of one source: a function that lists them, a kind of choice, runs or launches, or a section of the catalog."""
+    if ":" in source:
+        return list(load_attribute(source)())
+    if source in SOURCES:
+        return SOURCES[source]()
+    root = discover().registry.kinds().get(source)
+    return catalog_entries(source) if root is None else choice_names(root)
 
 
 def _positional_values(stage: Stage[Any], index: int, begun: str) -> list[Item]:

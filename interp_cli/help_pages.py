@@ -15,7 +15,25 @@ from rich.text import Text
 from interp_cli import console
 from interp_registry.contracts.method import Stage
 
-__all__ = ["group_help", "options_section", "page_text", "plain_command_help", "section", "show_page", "usage"]
+__all__ = [
+    "completion_help",
+    "group_help",
+    "options_section",
+    "page_text",
+    "plain_command_help",
+    "section",
+    "show_page",
+    "usage",
+]
+
+
+_COMPLETION_WIDTH = 60
+
+
+def completion_help(text: str | None) -> str:
+    """The first clause of a help text on one short line, as a shell shows it beside a word that it offers."""
+    line = " ".join((text or "").split()).split(";")[0]
+    return line if len(line) <= _COMPLETION_WIDTH else line[:_COMPLETION_WIDTH].rsplit(" ", 1)[0] + " ..."
 
 
 def show_page(parts: Sequence[Any]) -> None:

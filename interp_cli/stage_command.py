@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import CompletionItem, TyperCommand, TyperGroup  # pyright: ignore[reportPrivateImportUsage]
 
-from interp_cli.help_pages import group_help, show_page
+from interp_cli.help_pages import completion_help, group_help, show_page
 from interp_registry.contracts.method import Method, Stage
 
 __all__ = ["MethodGroup", "StageCommand", "method_command"]
@@ -42,7 +42,8 @@ class StageCommand(TyperCommand):
         from interp_cli.completion import complete
 
         words = ctx.meta.get("interp.words", [])
-        return [CompletionItem(value, help=text) for value, text in complete(self.stage, words, incomplete)]
+        offered = complete(self.stage, words, incomplete)
+        return [CompletionItem(value, help=completion_help(text)) for value, text in offered]
 
 
 class MethodGroup(TyperGroup):
@@ -67,10 +68,20 @@ class MethodGroup(TyperGroup):
         if (not args and default is None) or wants_help:
             if not ctx.resilient_parsing:
                 self._show_help(ctx)
-        elif default is not None and (not args or args[0] not in self.commands) and not ctx.resilient_parsing:
+        elif default is not None and self._means_default(args, ctx.resilient_parsing):
             args = [default.name, *args]
         ctx._protected_args, ctx.args = args[:1], args[1:]
         return ctx.args
+
+    def _means_default(self, args: list[str], completing: bool) -> bool:
+        """Whether no stage is named; the word that is being completed may still become one."""
+        return args[0] not in self.commands if args else not completing
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[CompletionItem]:
+        """Names of stages, and what the default stage would offer."""
+        items = super().shell_complete(ctx, incomplete)
+        default = self.method.default_stage
+        return items if default is None else [*items, *self.commands[default.name].shell_complete(ctx, incomplete)]
 
     def _show_help(self, ctx: Any) -> None:
         lines = {stage.name: stage.help.strip().splitlines()[0] for stage in self.method.stages}

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from interp_cli import console
+from interp_cli.name_completion import method_names
 from interp_registry.discovery import discover
 from interp_registry.errors import UnknownNameError
 
@@ -14,7 +15,11 @@ app = typer.Typer()
 
 
 @app.command("cite")
-def cite(method: Annotated[str | None, typer.Argument(help="Name of the method; all when left out.")] = None) -> None:
+def cite(
+    method: Annotated[
+        str | None, typer.Argument(help="Name of the method; all when left out.", autocompletion=method_names)
+    ] = None,
+) -> None:
     """Print the papers behind a method as BibTeX, and how to cite this tool."""
     methods = discover().methods
     if method is not None and method not in methods:

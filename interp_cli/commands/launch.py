@@ -15,6 +15,7 @@ from interp_cli.launch.show import follow_log, show_plan, show_status, show_subm
 from interp_cli.launch.status import cancel, log_of, retry, task_states
 from interp_cli.launch.submit import plan, submit
 from interp_cli.launch.sweep_check import stage_of
+from interp_cli.name_completion import launch_names
 from interp_registry.choices import LauncherConfig, choice_names
 from interp_registry.discovery import discover
 from interp_registry.errors import UsageError
@@ -27,7 +28,9 @@ app = typer.Typer(help="Run any command on SLURM, other hosts, or this one.", no
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of runs and launches instead of INTERP_HOME.")]
-Name = Annotated[str, typer.Argument(help='Launch: its id, the beginning or end of it, or "last".')]
+Name = Annotated[
+    str, typer.Argument(help='Launch: its id, the beginning or end of it, or "last".', autocompletion=launch_names)
+]
 Tasks = Annotated[str | None, typer.Option("--tasks", help="Only these tasks, e.g. 0-3,7.")]
 
 

@@ -7,6 +7,7 @@ import typer
 
 from interp_cli import console
 from interp_cli.app import command_problems
+from interp_cli.name_completion import plugin_names
 from interp_registry.discovery import PluginInfo, Plugins, discover
 from interp_registry.errors import UnknownNameError
 
@@ -15,6 +16,7 @@ __all__ = ["app"]
 app = typer.Typer(help="What is installed, and what failed to load.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PluginName = Annotated[str, typer.Argument(help="Name of the plugin.", autocompletion=plugin_names)]
 
 
 @app.command("list")
@@ -50,7 +52,7 @@ def _row(info: PluginInfo, plugins: Plugins, problems: dict[str, str]) -> dict[s
 
 
 @app.command("show")
-def show_plugin(name: Annotated[str, typer.Argument(help="Name of the plugin.")], json: Json = False) -> int:
+def show_plugin(name: PluginName, json: Json = False) -> int:
     """Show everything a plugin adds, or the traceback of why it failed."""
     plugins = discover()
     info = next((info for info in plugins.infos if info.name == name), None)
@@ -71,13 +73,13 @@ def show_plugin(name: Annotated[str, typer.Argument(help="Name of the plugin.")]
 
 
 @app.command("block")
-def block_plugin(name: Annotated[str, typer.Argument(help="Name of the plugin.")]) -> None:
+def block_plugin(name: PluginName) -> None:
     """Do not load a plugin any more (kept in the user's configuration)."""
     _set_blocked(name, blocked=True)
 
 
 @app.command("unblock")
-def unblock_plugin(name: Annotated[str, typer.Argument(help="Name of the plugin.")]) -> None:
+def unblock_plugin(name: PluginName) -> None:
     """Load a plugin again that was blocked."""
     _set_blocked(name, blocked=False)
 

@@ -8,6 +8,7 @@ import typer
 
 from interp_cli import console
 from interp_cli.chosen_runs import chosen_runs
+from interp_cli.name_completion import runs_and_launches
 from interp_registry.errors import UsageError
 from interp_registry.stores.home import layout
 from interp_registry.stores.run import Run
@@ -20,7 +21,10 @@ app = typer.Typer()
 @app.command("report")
 def report(  # noqa: PLR0913, PLR0917 - each is an option
     runs: Annotated[
-        list[str] | None, typer.Argument(help="Runs, folders of runs, or launches; the last run when left out.")
+        list[str] | None,
+        typer.Argument(
+            help="Runs, folders of runs, or launches; the last run when left out.", autocompletion=runs_and_launches
+        ),
     ] = None,
     to: Annotated[Path | None, typer.Option("--to", help="Folder to write into; below the home when left out.")] = None,
     title: Annotated[str, typer.Option("--title", help="Heading of the page.")] = "",

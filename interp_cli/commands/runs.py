@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from interp_cli import console
+from interp_cli.name_completion import run_names
 from interp_registry.errors import UsageError
 from interp_registry.stores.home import layout
 from interp_registry.stores.run import Run, RunState, RunStore
@@ -16,7 +17,9 @@ app = typer.Typer(help="List, show, resume, repeat and remove runs.", no_args_is
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Home folder instead of INTERP_HOME.")]
-RunName = Annotated[str, typer.Argument(help="Id, its beginning or ending, 'last', or a folder.")]
+RunName = Annotated[
+    str, typer.Argument(help="Id, its beginning or ending, 'last', or a folder.", autocompletion=run_names)
+]
 
 
 @app.command("list")
@@ -85,7 +88,7 @@ def _files(run: Run) -> dict[str, int]:
 
 @app.command("rm")
 def remove_runs(
-    runs: Annotated[list[str], typer.Argument(help="Ids, beginnings, endings, or 'last'.")],
+    runs: Annotated[list[str], typer.Argument(help="Ids, beginnings, endings, or 'last'.", autocompletion=run_names)],
     force: Annotated[bool, typer.Option("--force", help="Also runs that are running.")] = False,
     out: Out = None,
 ) -> None:

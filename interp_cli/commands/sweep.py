@@ -13,6 +13,7 @@ from interp_cli.launch.folder import find_launch
 from interp_cli.launch.options import LaunchOptions, command_from, options_from
 from interp_cli.launch.sweep_run import SweepRequest, find_sweep, resume_owner
 from interp_cli.launch.sweep_show import FORMATS, carry_out, finish, show_results
+from interp_cli.name_completion import launch_names
 from interp_cli.paths import configs_dir
 from interp_registry.discovery import discover
 from interp_registry.errors import UsageError
@@ -36,7 +37,12 @@ app = typer.Typer(
 )
 
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of runs and launches instead of INTERP_HOME.")]
-Name = Annotated[str, typer.Argument(help='Sweep: the id of its launch, the beginning or end of it, or "last".')]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help='Sweep: the id of its launch, the beginning or end of it, or "last".', autocompletion=launch_names
+    ),
+]
 
 
 @dataclass

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from interp_cli.chosen_runs import chosen_runs
 from interp_cli.dashboard_panel import Panel, plain_line
+from interp_cli.name_completion import runs_and_launches
 from interp_cli.report.visible import shorten
 from interp_cli.run_view import RunView
 from interp_registry.events import EventReader
@@ -115,7 +116,10 @@ class _Watch:
 @app.command("watch")
 def watch(
     runs: Annotated[
-        list[str] | None, typer.Argument(help="Runs, folders of runs, or launches; the last run when left out.")
+        list[str] | None,
+        typer.Argument(
+            help="Runs, folders of runs, or launches; the last run when left out.", autocompletion=runs_and_launches
+        ),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Show how it stands, and stop.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Home folder instead of INTERP_HOME.")] = None,

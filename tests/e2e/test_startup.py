@@ -20,12 +20,12 @@ HEAVY = {
 }
 
 
-def cpu_seconds(*command):
+def cpu_seconds(*command, **environment):
     """Least user plus system time of a process over some runs, which the load of the machine disturbs least."""
     spent = []
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, **environment})
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     return min(spent)
@@ -64,3 +64,14 @@ def test_help_of_the_root_imports_no_configuration_of_a_first_party_plugin():
     assert "interp_plugins.methods.align.plugin" in loaded
     assert [name for name in loaded if name == "draccus" or name.endswith(".config")] == []
     assert set(loaded) & HEAVY == set()
+
+
+def test_a_tab_costs_at_most_four_times_the_cpu_time_of_importing_typer_and_rich_and_loads_no_heavy_library():
+    tab = {"_INTERP_COMPLETE": "complete_bash", "COMP_WORDS": "interp align lm-", "COMP_CWORD": "2"}
+    words = [sys.executable, "-X", "importtime", "-m", "interp_cli"]
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **tab})
+    assert done.stdout.split() == ["lm-d32", "lm-d64", "lm-d96", "lm-d128"]
+    assert {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()} & HEAVY == set()
+    floor = cpu_seconds(sys.executable, "-c", "import typer, rich.console")
+    ours = cpu_seconds(sys.executable, "-m", "interp_cli", **tab)
+    assert ours <= 4.0 * floor, f"{ours / floor:.2f} times the CPU time of importing typer and rich"

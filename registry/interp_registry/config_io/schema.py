@@ -31,7 +31,9 @@ class FieldSchema:
         flags: Further spellings such as ``-b``.
         hidden: Whether help leaves it out.
         bare: Value that the option stands for when it is given without one.
-        complete: Where completion finds names: a kind of choice ("metric"), or the import path of a function that lists them.
+        complete: Where completion finds names: a kind of choice ("metric"), the import path of a function that lists them
+            ("package.module:names"), "runs", "launches", or a section of the catalog ("modelsets", "experiments/spd"); several
+            are separated by blanks.
     """
 
     name: str

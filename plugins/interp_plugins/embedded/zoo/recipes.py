@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Final, Literal
 
-from interp_plugins.embedded.world.tables import WORLD_VERSION
-
 Objective = Literal["next-token", "labels", "simclr", "clip", "clip-compositional"]
 
 VOCABULARY_SIZE = 512
@@ -51,6 +49,10 @@ class Recipe:
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that change with anything that changes the trained weights."""
+        from interp_plugins.embedded.world.tables import (
+            WORLD_VERSION,
+        )  # the world needs numpy, the recipes' names do not
+
         content = {key: value for key, value in asdict(self).items() if key != "expected_seconds"}
         text = json.dumps({**content, "world": WORLD_VERSION}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

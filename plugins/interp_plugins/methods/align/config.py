@@ -55,10 +55,12 @@ class AlignConfig(FeatureOptions):
     """Which models agree with which, by which metric, and how sure that is."""
 
     models: list[str] = field(
-        default_factory=list, metadata={"positional": True, "complete": "interp_plugins.embedded.zoo:names"}
+        default_factory=list, metadata={"positional": True, "complete": "interp_plugins.embedded.zoo:names modelsets"}
     )
     """models, model sets, stored keys or feature files; all pairs of them, unless --with names the other side"""
-    against: list[str] = field(default_factory=list, metadata={"complete": "interp_plugins.embedded.zoo:names"})
+    against: list[str] = field(
+        default_factory=list, metadata={"complete": "interp_plugins.embedded.zoo:names modelsets"}
+    )
     """the other side (also --with, --y): every model of the first side is compared with every one of these"""
     modelset_x: str | None = None
     """model set of the first side, e.g. val"""
@@ -119,7 +121,7 @@ class LayersConfig(SourceOptions):
     """Which models' layers are described; features are taken as they are."""
 
     models: list[str] = field(
-        default_factory=list, metadata={"positional": True, "complete": "interp_plugins.embedded.zoo:names"}
+        default_factory=list, metadata={"positional": True, "complete": "interp_plugins.embedded.zoo:names modelsets"}
     )
     """models, model sets, stored keys or feature files"""
     pool: str | None = None

@@ -13,7 +13,7 @@ class ExtractConfig:
     """What to extract, from what, and how."""
 
     models: list[str] = field(
-        default_factory=list, metadata={"positional": True, "complete": "interp_plugins.embedded.zoo:names"}
+        default_factory=list, metadata={"positional": True, "complete": "interp_plugins.embedded.zoo:names modelsets"}
     )
     """Models: of the zoo (lm-d64), a folder, timm (vit_tiny_patch16_224.augreg_in21k), the hub (gpt2); NAME:text and NAME:vision
     are the towers of a two-tower model."""

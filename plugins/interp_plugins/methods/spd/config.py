@@ -252,7 +252,7 @@ class DecomposeConfig:
 class RunConfig:
     """Which experiments to decompose, and what to change in them."""
 
-    experiments: list[str] = field(default_factory=list, metadata={"positional": True})
+    experiments: list[str] = field(default_factory=list, metadata={"positional": True, "complete": "experiments/spd"})
     """Names from the catalog, or YAML files (ours or published), comma-separated; none for all."""
     setting: Literal["paper", "tuned"] = "paper"
     """The paper's setting, or the tuned later one."""
@@ -316,7 +316,7 @@ class RunConfig:
 class PretrainConfig:
     """Which toy targets to train."""
 
-    experiments: list[str] = field(default_factory=list, metadata={"positional": True})
+    experiments: list[str] = field(default_factory=list, metadata={"positional": True, "complete": "experiments/spd"})
     """Names from the catalog, comma-separated; none for all with a toy target."""
     setting: Literal["paper", "tuned"] = "paper"
     """The paper's setting, or the tuned later one."""

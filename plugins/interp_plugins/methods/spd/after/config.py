@@ -9,7 +9,7 @@ __all__ = ["AttributeConfig", "ClusterConfig", "CompareConfig", "EditConfig", "H
 class HarvestConfig:
     """Which decomposition to gather statistics of."""
 
-    decomposition: str = field(default="", metadata={"positional": True})
+    decomposition: str = field(default="", metadata={"positional": True, "complete": "runs"})
     """Run (id or folder) of `interp spd run`."""
     n_batches: int = 8
     """Evaluation batches to go through."""
@@ -27,7 +27,7 @@ class HarvestConfig:
 class ClusterConfig:
     """Which decomposition's components to merge into groups."""
 
-    decomposition: str = field(default="", metadata={"positional": True})
+    decomposition: str = field(default="", metadata={"positional": True, "complete": "runs"})
     """Run (id or folder) of `interp spd run`."""
     n_batches: int = 2
     """Evaluation batches to go through."""
@@ -47,7 +47,7 @@ class ClusterConfig:
 class AttributeConfig:
     """Between which modules of a decomposition to attribute."""
 
-    decomposition: str = field(default="", metadata={"positional": True})
+    decomposition: str = field(default="", metadata={"positional": True, "complete": "runs"})
     """Run (id or folder) of `interp spd run`."""
     pairs: list[str] = field(default_factory=list)
     """Pairs of modules as EARLIER>LATER; none takes all neighbours in the order of the forward pass."""
@@ -63,7 +63,7 @@ class AttributeConfig:
 class EditConfig:
     """Which components to scale."""
 
-    decomposition: str = field(default="", metadata={"positional": True})
+    decomposition: str = field(default="", metadata={"positional": True, "complete": "runs"})
     """Run (id or folder) of `interp spd run`."""
     components: list[str] = field(default_factory=list)
     """Components as MODULE:NUMBER."""
@@ -81,9 +81,9 @@ class EditConfig:
 class CompareConfig:
     """Which two decompositions to compare."""
 
-    first: str = field(default="", metadata={"positional": True})
+    first: str = field(default="", metadata={"positional": True, "complete": "runs"})
     """Run (id or folder) of `interp spd run`."""
-    second: str = field(default="", metadata={"positional": True})
+    second: str = field(default="", metadata={"positional": True, "complete": "runs"})
     """The run to compare with."""
     density: float = 1e-3
     """Share of rows on which a component has to fire to count as alive."""
@@ -95,7 +95,7 @@ class CompareConfig:
 class ShowConfig:
     """Which decomposition to show."""
 
-    decomposition: str = field(default="", metadata={"positional": True})
+    decomposition: str = field(default="", metadata={"positional": True, "complete": "runs"})
     """Run (id or folder) of `interp spd run`."""
     n_batches: int = 4
     """Evaluation batches to take examples from."""

@@ -172,8 +172,8 @@ class Parts:
         batch = self.batch(token_ids, mask)
         cache = DynamicCache()  # without the configuration: no layer forgets what is outside a sliding window
         self.model.base(**batch.inputs, past_key_values=cache, use_cache=True)
-        keys: list[Any] = [part.keys for part in cache.layers[layer:]]
-        values: list[Any] = [part.values for part in cache.layers[layer:]]
+        kept: list[Any] = cache.layers[layer:]
+        keys, values = [part.keys for part in kept], [part.values for part in kept]
         return Prefix(layer, batch.inputs["input_ids"], tuple(keys), tuple(values))
 
     def tail(self, prefix: Prefix, positions: Int[Tensor, "n"], values: Float[Tensor, "n d"]) -> Float[Tensor, "n v"]:

@@ -1,5 +1,7 @@
 """Tiny causal language models of four families, with a sliding window in the last."""
 
+import json
+
 import pytest
 import tiny_models
 import torch
@@ -58,3 +60,21 @@ def texts():
     ids = torch.randint(3, 60, (5, 12), generator=torch.Generator().manual_seed(1))
     mask = mask_of(lengths, 12)
     return ids * mask, mask
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    """A tiny Llama on disk, with its tokenizer."""
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    tiny_models.build(AutoModelForCausalLM, FAMILIES["llama"]()).save_pretrained(folder)
+    tiny_models.tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """Forty texts of 1 to 12 words."""
+    file = tmp_path_factory.mktemp("corpus") / "texts.jsonl"
+    lines = [json.dumps({"id": str(i), "text": text}) for i, text in enumerate(tiny_models.texts(40))]
+    file.write_text("\n".join(lines) + "\n")
+    return file

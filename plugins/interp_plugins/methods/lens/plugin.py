@@ -1,0 +1,57 @@
+"""``interp lens``: its stages and the kind of choice ``lens``."""
+
+from collections.abc import Sequence
+
+from interp_registry import Method, Stage, hookimpl
+
+__all__ = ["methods"]
+
+_LENS = "interp_plugins.methods.lens"
+_LOADING = {
+    name: f"loading.{name.replace('-', '_')}"
+    for name in ("quantize", "device-map", "compile", "tokenizer", "trust-remote-code")
+}
+_BELROSE = """@article{belrose2023tuned,
+  title={Eliciting Latent Predictions from Transformers with the Tuned Lens},
+  author={Belrose, Nora and Ostrovsky, Igor and McKinney, Lev and Furman, Zach and Smith, Logan and Halawi, Danny and Biderman, Stella
+    and Steinhardt, Jacob}, journal={arXiv:2303.08112}, year={2023}
+}"""
+
+
+@hookimpl
+def methods() -> Sequence[Method]:
+    """The method and its stages."""
+    dump = Stage(
+        "dump",
+        "Store activations of chosen layers and tokens of a language model.\n\n"
+        "One forward pass per text. What is stored already is not computed again, so the same command goes on after an interruption.",
+        f"{_LENS}.config:DumpConfig",
+        f"{_LENS}.dump:run",
+        flags=_LOADING,
+        examples=(
+            "lens dump lm-d128 --layers 2,4 --positions random:4,min:8",
+            "lens dump ./my-model --dataset captions.jsonl --layers all --positions last --dtype fp32",
+        ),
+    )
+    train = Stage(
+        "train",
+        "Train a lens on dumped activations.\n\nActivations that are not stored yet are dumped first.",
+        f"{_LENS}.config:LensTrainConfig",
+        f"{_LENS}.train:run",
+        flags={**_LOADING, "steps": "training.steps"},
+        examples=("lens train tuned lm-d128 --steps 250",),
+    )
+    api = {
+        "load_lens": f"{_LENS}.stored:load_lens",
+        "open_activations": f"{_LENS}.dumped:Dump",
+    }
+    return [
+        Method(
+            "lens",
+            "Read activations: in words and in predictions",
+            (dump, train),
+            api=api,
+            choices={"lens": f"{_LENS}.choices:LensConfig"},
+            cite=(_BELROSE,),
+        )
+    ]

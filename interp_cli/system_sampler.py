@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from interp_registry.events import EventSink
 
@@ -29,8 +30,8 @@ def memory_gib() -> float | None:
 
 def device_name() -> str:
     """The device that torch computes on, in words; empty before torch is loaded. It never loads torch."""
-    torch = sys.modules.get("torch")
-    if torch is None or not hasattr(torch, "get_num_threads"):
+    torch = _loaded_torch()
+    if torch is None:
         return ""
     if torch.cuda.is_initialized():
         return torch.cuda.get_device_name()
@@ -39,11 +40,16 @@ def device_name() -> str:
 
 def device_gib() -> float | None:
     """Memory that torch holds on CUDA devices in GiB; ``None`` before torch uses one. It never loads torch."""
-    torch = sys.modules.get("torch")
-    cuda = getattr(torch, "cuda", None)
-    if cuda is None or not cuda.is_initialized():
+    torch = _loaded_torch()
+    if torch is None or not torch.cuda.is_initialized():
         return None
-    return sum(cuda.memory_reserved(i) for i in range(cuda.device_count())) / _GIB
+    return sum(torch.cuda.memory_reserved(i) for i in range(torch.cuda.device_count())) / _GIB
+
+
+def _loaded_torch() -> Any:
+    """torch, once another thread has imported all of it; ``None`` before."""
+    torch = sys.modules.get("torch")
+    return None if getattr(getattr(torch, "__spec__", None), "_initializing", True) else torch
 
 
 @contextmanager

@@ -1,14 +1,17 @@
 """``interp watch`` and ``interp report`` find runs by any of their names and show what is there."""
 
 import json
+import sys
 import threading
 import time
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 import pytest
 
 from interp_cli.__main__ import run as interp
 from interp_cli.chosen_runs import chosen_runs
-from interp_cli.system_sampler import memory_gib, sampled
+from interp_cli.system_sampler import device_gib, device_name, memory_gib, sampled
 from interp_registry.contracts.method import Result
 from interp_registry.errors import UnknownNameError, UsageError
 from interp_registry.events import JsonlSink, MemorySink, Scalar
@@ -132,3 +135,13 @@ def test_memory_and_device_are_sampled_while_work_goes_on(monkeypatch):
     names = [event.name for event in sink.events if isinstance(event, Scalar)]
     assert names[:1] == ["system/memory"]
     assert 0.01 < memory_gib() < 100
+
+
+def test_a_half_imported_torch_is_left_alone(monkeypatch):
+    half = ModuleType("torch")
+    half.__spec__ = ModuleSpec("torch", None)
+    half.__spec__._initializing = True
+    half.get_num_threads = lambda: 1
+    monkeypatch.setitem(sys.modules, "torch", half)
+    assert device_name() == ""
+    assert device_gib() is None

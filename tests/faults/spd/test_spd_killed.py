@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 TARGET = Path(__file__).parents[2] / "golden" / "spd" / "target_tms_5-2"
-SETTINGS = ("--device", "cpu", "--stop-after", "200", "--log-every", "1", "--checkpoint-every", "20")
+SETTINGS = ("--device", "cpu", "--stop-after", "120", "--starts", "{n: 2, steps: 40}", "--log-every", "1",
+            "--checkpoint-every", "10")  # fmt: skip
 
 
 def _start(*arguments, out):
@@ -22,27 +24,40 @@ def _start(*arguments, out):
 
 def _trace(folder):
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines() if line.endswith("}")]
-    scalars = [e for e in events if e["kind"] == "scalar" and e["name"].startswith("train/")]
+    scalars = [e for e in events if e["kind"] == "scalar" and "train/" in e["name"]]
     return {(e["step"], e["name"]): e["value"] for e in scalars}  # a step done again overwrites itself
 
 
+def _kill_after(process, folder, n_checkpoints):
+    """Kill at a moment that the number of checkpoints and chance decide."""
+    deadline = time.monotonic() + 300
+    seen = set()
+    while len(seen) < n_checkpoints:
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        seen |= {path.relative_to(folder) for path in folder.glob("runs/*/checkpoints/**/step-*")}
+        time.sleep(0.01)
+    time.sleep(random.SystemRandom().uniform(0, 0.1))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+
+
 @pytest.mark.slow
-def test_the_loss_trace_after_kill_and_resume_is_the_uninterrupted_one(tmp_path):
+def test_the_loss_trace_after_kills_and_resumes_is_the_uninterrupted_one(tmp_path):
     run = ("spd", "run", "tms_5-2", "--target.path", str(TARGET), "--no-report", *SETTINGS)
     whole = _start(*run, out=tmp_path / "whole")
     result = json.loads(whole.communicate()[0].splitlines()[-1])
-    killed = _start(*run, out=tmp_path / "killed")
-    deadline = time.monotonic() + 300
-    while not list((tmp_path / "killed").glob("runs/*/checkpoints/step-*")):
-        assert killed.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    killed.stdout.close()
-    (folder,) = (tmp_path / "killed" / "runs").iterdir()
+    out = tmp_path / "killed"
+    killed = _start(*run, out=out)
+    _kill_after(killed, out, 1)  # in the first start
+    (folder,) = (out / "runs").iterdir()
     assert not (folder / "result.json").exists()
-    resumed = _start("runs", "resume", folder.name, out=tmp_path / "killed")
+    killed = _start("runs", "resume", folder.name, out=out)
+    _kill_after(killed, out, 7)  # about where the better start goes on
+    resumed = _start("runs", "resume", folder.name, out=out)
     last = json.loads(resumed.communicate()[0].splitlines()[-1])
-    assert _trace(folder) == _trace(Path(result["folder"]))
+    trace = _trace(folder)
+    assert len({step for step, name in trace if name == "train/loss"}) == 80
+    assert trace == _trace(Path(result["folder"]))
     assert last["metrics"] == result["metrics"]

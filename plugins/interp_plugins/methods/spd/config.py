@@ -23,6 +23,7 @@ __all__ = [
     "RunConfig",
     "ScalarMlpConfig",
     "SharedMlpConfig",
+    "StartsConfig",
     "TargetConfig",
     "TmsTargetConfig",
     "VectorMlpConfig",
@@ -176,6 +177,16 @@ class WarmupConfig:
 
 
 @dataclass
+class StartsConfig:
+    """Several starts of a decomposition; the one with the least loss goes on."""
+
+    n: int = 1
+    """Number of starts, each from a seed of its own."""
+    steps: int = 5000
+    """Training steps after which one is chosen."""
+
+
+@dataclass
 class DecomposeConfig:
     """One decomposition, completely described."""
 
@@ -225,6 +236,8 @@ class DecomposeConfig:
     """Largest gradient norm of the importance functions."""
     warmup: WarmupConfig = field(default_factory=WarmupConfig)
     """Faithfulness warm-up."""
+    starts: StartsConfig = field(default_factory=StartsConfig)
+    """Several starts of which the best goes on."""
     skip_zero_rows: bool = True
     """Compute rows whose input is zero once instead of one by one, where that is exact."""
     bf16: bool = False
@@ -282,6 +295,8 @@ class RunConfig:
     """Fields of the learning rate's schedule to change."""
     warmup: dict[str, Any] = field(default_factory=dict)
     """Fields of the faithfulness warm-up to change."""
+    starts: dict[str, Any] = field(default_factory=dict)
+    """Starts of which the best goes on, e.g. --starts.n=1 for a single one."""
     sigmoid: str | None = None
     """Squashing of the importances."""
     leak: str | None = None

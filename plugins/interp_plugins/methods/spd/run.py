@@ -14,6 +14,7 @@ from interp_plugins.methods.spd.evaluation import Evaluation, Measured, measure
 from interp_plugins.methods.spd.experiments import experiment_names, load_experiment
 from interp_plugins.methods.spd.inputs import Problem, load_problem
 from interp_plugins.methods.spd.processes import Share
+from interp_plugins.methods.spd.starts import Starts, best_start, kept_checkpoints, start_seed
 from interp_plugins.methods.spd.training import DecompositionTraining, WarmupTraining, export_weights
 from interp_registry.config_io import encode
 from interp_registry.contracts.method import Cost, Failure, Result, RunContext
@@ -25,6 +26,7 @@ from interp_registry.stores.shards import write_shard
 from interp_registry.tensors.seeding import generator
 from interp_registry.training.config import TrainingConfig
 from interp_registry.training.loop import Tools, TrainingSummary, train
+from interp_registry.training.schedules import ScheduleConfig, parse_duration
 
 __all__ = ["Trained", "decompose", "estimate", "run", "training_config"]
 
@@ -39,11 +41,13 @@ class Trained:
         model: Components and importance functions.
         problem: Target and data.
         summary: How the training went.
+        starts: Which of several starts it is.
     """
 
     model: Decomposition
     problem: Problem
     summary: TrainingSummary
+    starts: Starts
 
 
 def run(config: RunConfig, ctx: RunContext) -> Result:
@@ -93,6 +97,9 @@ def _run_one(experiment: DecomposeConfig, name: str, config: RunConfig, ctx: Run
     head = ("mmcs_mean", "ml2r_mean", "identity_ci_error", "ci_l0", "faithfulness", "loss")
     scalars: dict[str, Any] = {key: metrics[key] for key in head if key in metrics}
     details = {"experiment": name, "metrics": metrics, "target": problem.record, "steps": trained.summary.steps}
+    starts = trained.starts
+    if starts.losses:
+        details["starts"] = {"taken": starts.taken, "seed": str(starts.seed), "losses": list(starts.losses)}
     rows = tuple((key, value) for key, value in metrics.items())
     table = Table(("metric", "value"), rows, title=f"decomposition of {name}")
     return Result(scalars=scalars, tables=[table], figures=list(found.figures), artifacts=[folder], data=details)
@@ -100,15 +107,19 @@ def _run_one(experiment: DecomposeConfig, name: str, config: RunConfig, ctx: Run
 
 def training_config(config: DecomposeConfig) -> TrainingConfig:
     """Return the loop's settings: the schedules span ``steps`` even when the training stops earlier."""
-    schedule = config.schedule
-    if config.stop_after is not None and schedule.length is None:
-        schedule = replace(schedule, length=str(config.steps))
     return TrainingConfig(
         steps=min(config.steps, config.stop_after or config.steps),
-        schedule=schedule,
+        schedule=_over(config.schedule, config.steps),
         log_every=config.log_every,
         checkpoint_every=config.checkpoint_every,
     )
+
+
+def _over(schedule: ScheduleConfig, steps: int) -> ScheduleConfig:
+    """Write a schedule over ``steps`` in steps: shares of a training that stops earlier would be others."""
+    spans = {name: getattr(schedule, name) for name in ("warmup", "hold", "half_life")}
+    spans["length"] = schedule.length or str(steps)
+    return replace(schedule, **{k: v if v is None else str(parse_duration(v, steps)) for k, v in spans.items()})
 
 
 def _tools(config: DecomposeConfig, ctx: RunContext) -> Tools:
@@ -116,7 +127,7 @@ def _tools(config: DecomposeConfig, ctx: RunContext) -> Tools:
 
 
 def decompose(config: DecomposeConfig, problem: Problem, seed: int, tools: Tools | None = None) -> Trained:
-    """Train a decomposition of a loaded target.
+    """Train a decomposition of a loaded target; of several starts the best goes on.
 
     Args:
         config: The decomposition.
@@ -124,16 +135,32 @@ def decompose(config: DecomposeConfig, problem: Problem, seed: int, tools: Tools
         seed: Seed of components, batches and masks.
         tools: Events, checkpoints and so on; without checkpoints nothing is resumed.
     """
+    tools = tools or Tools()
+    settings = training_config(config)
+    if config.starts.n == 1:
+        training: Any = _begin(
+            config, problem, seed, tools
+        )  # its optimiser has the interface, not the class, of torch's
+        return Trained(training.model, problem, train(training, settings, seed, tools), Starts(0, seed))
+    short = replace(settings, steps=min(settings.steps, config.starts.steps))
+    with kept_checkpoints(tools) as kept:
+        starts = best_start(
+            lambda number: _begin(config, problem, start_seed(seed, number), tools), config.starts.n, short, kept
+        )
+        training = _begin(config, problem, starts.seed, kept)
+        return Trained(training.model, problem, train(training, settings, starts.seed, kept), starts)
+
+
+def _begin(config: DecomposeConfig, problem: Problem, seed: int, tools: Tools) -> DecompositionTraining:
+    """Return a decomposition at its beginning, warmed up unless it goes on from a checkpoint."""
     device = problem.target.weight(problem.target.module_names()[0]).device
     model = build_decomposition(config, problem.target, generator(seed, "spd init", device=device))
-    if config.warmup.steps and (tools is None or tools.checkpoints is None or tools.checkpoints.latest() is None):
+    if config.warmup.steps and (tools.checkpoints is None or tools.checkpoints.latest() is None):
         warmup: Any = WarmupTraining(model, config.warmup.learning_rate, config.warmup.weight_decay)
         train(warmup, TrainingConfig(steps=config.warmup.steps, log_every=config.warmup.steps), seed)
-    accelerator = None if tools is None else tools.accelerator
+    accelerator = tools.accelerator
     share = Share() if accelerator is None else Share(accelerator.process_index, accelerator.num_processes)
-    training = DecompositionTraining(model, config, problem.batches, seed, share=share)
-    driven: Any = training  # its optimiser has the interface, not the class, of a torch one
-    return Trained(model, problem, train(driven, training_config(config), seed, tools))
+    return DecompositionTraining(model, config, problem.batches, seed, share=share)
 
 
 def evaluate(trained: Trained, config: DecomposeConfig, seed: int) -> Measured:

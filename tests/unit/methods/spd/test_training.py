@@ -6,21 +6,31 @@ from torch.testing import assert_close
 
 from interp_plugins.methods.spd import loss_config as losses
 from interp_plugins.methods.spd.building import build_decomposition
-from interp_plugins.methods.spd.run import decompose
+from interp_plugins.methods.spd.config import DecomposeConfig, StartsConfig
+from interp_plugins.methods.spd.run import decompose, training_config
 from interp_plugins.methods.spd.training import DecompositionTraining, export_weights, import_weights
-from interp_registry.events import MemorySink, Scalar
+from interp_registry.errors import InterruptedRunError
+from interp_registry.events import EventSink, Scalar
 from interp_registry.stores.checkpoint import CheckpointStore
 from interp_registry.training.loop import Tools
+from interp_registry.training.schedules import ScheduleConfig
 
 
-def _trace(config, problem, tools=None):
-    sink = MemorySink()
+class _Numbers(EventSink):
+    def __init__(self, into):
+        self.into = into
+
+    def emit(self, event):
+        if isinstance(event, Scalar):
+            self.into.append((event.step, event.name, event.value))
+
+
+def _trace(config, problem, tools=None, *, seed=0, into=None):
+    values = [] if into is None else into
     tools = tools or Tools()
-    tools.events = sink
+    tools.events = _Numbers(values)
     config.log_every = 1
-    trained = decompose(config, problem, 0, tools)
-    values = [(e.step, e.name, e.value) for e in sink.events if isinstance(e, Scalar)]
-    return trained, values
+    return decompose(config, problem, seed, tools), values
 
 
 def test_the_loss_falls(tiny):
@@ -94,3 +104,44 @@ def test_zero_rows_are_skipped_only_where_that_is_exact(tiny):
     assert DecompositionTraining(model, config, problem.batches, 0).skips_zero_rows
     config.losses["adversary"] = losses.PersistentReconConfig(scope="per_row")
     assert not DecompositionTraining(model, config, problem.batches, 0).skips_zero_rows
+
+
+def test_warm_up_is_a_share_of_the_schedule_and_not_of_the_steps_made():
+    config = DecomposeConfig(steps=1000, stop_after=100, schedule=ScheduleConfig(shape="linear", warmup="10%"))
+    settings = training_config(config)
+    assert settings.steps == 100
+    rates = settings.schedule.build(settings.steps)
+    whole = config.schedule.build(1000)
+    assert [rates(i) for i in range(100)] == [whole(i) for i in range(100)]
+
+
+def test_of_several_starts_the_one_with_the_least_loss_goes_on(tiny):
+    config, problem = tiny
+    config.starts = StartsConfig(n=3, steps=15)
+    several, trace = _trace(config, problem)
+    losses = several.starts.losses
+    assert len(set(losses)) == 3
+    assert several.starts.taken == losses.index(min(losses))
+    config.starts = StartsConfig()
+    alone, single = _trace(config, problem, seed=several.starts.seed)
+    for name, value in export_weights(alone.model).items():
+        assert torch.equal(value, export_weights(several.model)[name]), name
+    prefix = f"start-{several.starts.taken}/"
+    merged = [(i, name.removeprefix(prefix), v) for i, name, v in trace if "/train" not in name or prefix in name]
+    assert [e for e in merged if e[1].startswith("train/")] == [e for e in single if e[1].startswith("train/")]
+
+
+def test_starts_that_were_interrupted_go_on_and_the_choice_is_kept(tiny, tmp_path):
+    config, problem = tiny
+    config.starts, config.checkpoint_every = StartsConfig(n=3, steps=15), 10
+    whole, trace = _trace(config, problem)
+    store = CheckpointStore(tmp_path)
+    seen = []
+    for stop_at in (4, 20, 30):  # the first start, the second, and what goes on
+        asked = iter([False] * stop_at + [True])
+        with pytest.raises(InterruptedRunError):
+            _trace(config, problem, Tools(checkpoints=store, stop=asked.__next__), into=seen)
+    resumed, _ = _trace(config, problem, Tools(checkpoints=store), into=seen)
+    assert resumed.starts == whole.starts
+    assert {(s, n): v for s, n, v in seen} == {(s, n): v for s, n, v in trace}
+    assert [path.name for path in tmp_path.glob("start-*")] == []

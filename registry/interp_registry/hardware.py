@@ -5,12 +5,13 @@ Imports torch only when asked.
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Device", "best_dtype", "probe"]
+__all__ = ["Device", "best_dtype", "free_memory", "is_out_of_memory", "probe"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,32 @@ def probe() -> list[Device]:
     memory, free = _main_memory()
     devices.append(_device(torch.device("cpu"), f"CPU, {torch.get_num_threads()} threads", memory, free))
     return devices
+
+
+def free_memory(device: "torch.device") -> int:
+    """Bytes that a device has free; 0 when the system does not tell."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        for line in meminfo.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def is_out_of_memory(err: BaseException) -> bool:
+    """PyTorch has an error of its own on GPUs; the CPU allocator and some kernels raise a plain RuntimeError."""
+    import torch
+
+    words = str(err).lower()
+    return (
+        isinstance(err, torch.OutOfMemoryError | MemoryError) or "out of memory" in words or "allocate memory" in words
+    )
 
 
 def _device(device: "torch.device", model: str, memory: int, free: int) -> Device:

@@ -10,7 +10,7 @@ from interp_registry.errors import InterpError
 from interp_registry.tensors.capture import Site, capture_sites
 from interp_registry.tensors.layers import Layer
 
-__all__ = ["after_blocks", "blocks_path", "check_sites", "find_blocks", "transformer_sites"]
+__all__ = ["after_blocks", "blocks_path", "check_sites", "compile_blocks", "find_blocks", "transformer_sites"]
 
 _AFTER = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f", "final_norm", "project_out")
 
@@ -103,3 +103,11 @@ def check_sites(name: str, sites: Mapping[Layer, Site], run: Callable[[], Any]) 
             "please report it with the model's name",
         )
     return values
+
+
+def compile_blocks(sites: Mapping[Layer, Site]) -> None:
+    """Compile each block (stage, tower's block) once and on its own; hooks stay outside of the compiled code."""
+    blocks = [site.module for layer, site in sites.items() if layer.index > 0 and site.where == "output"]
+    whole = {id(block) for block in blocks for other in blocks if other is not block and other in set(block.modules())}
+    for block in dict.fromkeys(block for block in blocks if id(block) not in whole):
+        block.forward = torch.compile(block.forward, dynamic=True)

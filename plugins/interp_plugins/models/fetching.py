@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub import constants, get_token, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -21,12 +21,14 @@ from huggingface_hub.errors import (
 )
 
 from interp_registry.errors import InterpError, MissingDependencyError, OfflineError, ResourceError, UsageError
+from interp_registry.hardware import is_out_of_memory
 
 __all__ = ["cached_commit", "clear_errors", "folder_digest", "hub_answers", "is_offline", "require_hub_or_cache"]
 
 _WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model")
 _CHUNK = 1 << 22
 _CONNECT_SECONDS = 4.0
+_NO_ACCESS, _NO_SUCH_FILE = (401, 403), 404
 
 
 def is_offline() -> bool:
@@ -87,15 +89,15 @@ def clear_errors(name: str) -> Iterator[None]:
 
     Raises:
         OfflineError: It is not in the cache, and the network is off or does not answer.
-        MissingDependencyError: It is gated, or does not exist.
+        MissingDependencyError: It is gated or private, does not exist, is no model, or needs a package that is not here.
         ResourceError: Disk or memory is full.
-        UsageError: Its folder or repository lacks a file, or has a wrong one.
+        UsageError: Its folder lacks a file, or has a wrong one.
     """
     try:
         yield
     except InterpError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError) as err:
+    except (OSError, ValueError, RuntimeError, KeyError, MemoryError, ImportError) as err:
         raise _explained(name, err) from err
 
 
@@ -107,22 +109,55 @@ def _chain(err: BaseException | None) -> Iterator[BaseException]:
 
 def _explained(name: str, err: BaseException) -> InterpError:
     causes = list(_chain(err))
+    return _resource_problem(name, causes) or _hub_problem(name, causes) or _local_problem(name, err)
 
-    def caused_by(*kinds: type[BaseException]) -> bool:
-        return any(isinstance(cause, kinds) for cause in causes)
 
-    if caused_by(GatedRepoError):
+def _resource_problem(name: str, causes: list[BaseException]) -> InterpError | None:
+    if any(isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT) for cause in causes):
+        return ResourceError(f"the disk is full: {name} cannot be stored", "free some space, or set HF_HOME elsewhere")
+    if any(is_out_of_memory(cause) for cause in causes):
+        return ResourceError(f"{name} does not fit in memory", "try --quantize 4bit or --device-map auto")
+    return None
+
+
+def _hub_problem(name: str, causes: list[BaseException]) -> InterpError | None:
+    """What the hub answered, or that it did not; None where it has nothing to do with it."""
+    answers = {type(cause): cause.response for cause in causes if isinstance(cause, HfHubHTTPError)}
+    if any(issubclass(kind, GatedRepoError) for kind in answers):
         return MissingDependencyError(
             f"{name} is gated", "accept its terms on the hub, then log in with `hf auth login` or set HF_TOKEN"
         )
-    if caused_by(RevisionNotFoundError):
+    if any(issubclass(kind, RevisionNotFoundError) for kind in answers):
         return UsageError(f"{name} has no such revision")
-    if caused_by(RepositoryNotFoundError):
-        return MissingDependencyError(f"the hub has no repository {name!r}, or it is private", "check the spelling")
-    off = is_offline() or caused_by(OfflineModeIsEnabled, LocalEntryNotFoundError, HfHubHTTPError, ConnectionError)
-    if off and not Path(name).exists():
-        return _unreachable(name)
-    return _local_problem(name, err, causes)
+    status = next((answer.status_code for answer in answers.values()), None)
+    if any(issubclass(kind, RepositoryNotFoundError) for kind in answers) or status in _NO_ACCESS:
+        return _no_access(name)
+    if status is not None and status != _NO_SUCH_FILE:
+        return MissingDependencyError(f"the hub answered with status {status} when asked for {name}", "try again later")
+    silent = (OfflineModeIsEnabled, LocalEntryNotFoundError, ConnectionError)
+    unasked = status is None and (is_offline() or any(isinstance(cause, silent) for cause in causes))
+    return _unreachable(name) if unasked and not Path(name).exists() else None
+
+
+def _no_access(name: str) -> MissingDependencyError:
+    if get_token():
+        return MissingDependencyError(
+            f"the hub has no repository {name!r}, or the access token may not read it",
+            "check the spelling and HF_TOKEN",
+        )
+    return MissingDependencyError(
+        f"the hub has no repository {name!r}, or it is private and there is no access token",
+        "check the spelling, or log in with `hf auth login` or set HF_TOKEN",
+    )
+
+
+def _local_problem(name: str, err: BaseException) -> InterpError:
+    first_line = next(iter(str(err).strip().splitlines()), type(err).__name__)
+    if isinstance(err, ImportError):
+        return MissingDependencyError(f"{name} cannot be loaded: {first_line}", "install what is missing")
+    if not Path(name).exists():
+        return MissingDependencyError(f"{name} cannot be loaded from the hub: {first_line}", "see what it holds there")
+    return UsageError(f"{name} cannot be loaded: {first_line}")
 
 
 def _unreachable(name: str) -> OfflineError:
@@ -130,12 +165,3 @@ def _unreachable(name: str) -> OfflineError:
         f"{name} is not in the local cache, and the hub cannot be reached",
         f"fetch it where there is a network: hf download {name}",
     )
-
-
-def _local_problem(name: str, err: BaseException, causes: list[BaseException]) -> InterpError:
-    first_line = next(iter(str(err).strip().splitlines()), type(err).__name__)
-    if any(isinstance(cause, OSError) and cause.errno == errno.ENOSPC for cause in causes):
-        return ResourceError(f"the disk is full: {name} cannot be stored", "free some space, or set HF_HOME elsewhere")
-    if any("out of memory" in str(cause).lower() for cause in causes):
-        return ResourceError(f"{name} does not fit in memory", "try --quantize 4bit or --device-map auto")
-    return UsageError(f"{name} cannot be loaded: {first_line}")

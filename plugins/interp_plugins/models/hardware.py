@@ -1,12 +1,15 @@
 """Which device and number type to use, and what a device cannot do."""
 
+import importlib.util
+import logging
+
 import torch
 
 from interp_plugins.models.config import Dtype, Quantize
-from interp_registry.errors import UsageError
-from interp_registry.hardware import best_dtype
+from interp_registry.errors import MissingDependencyError, ResourceError, UsageError
+from interp_registry.hardware import best_dtype, free_memory
 
-__all__ = ["choose_device", "choose_dtype", "quantization_config"]
+__all__ = ["choose_device", "choose_dtype", "quantization_config", "require_memory"]
 
 _NAMED = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -43,10 +46,17 @@ def quantization_config(quantize: Quantize, device: torch.device) -> object:
 
     Raises:
         UsageError: The device is Apple's MPS, which bitsandbytes does not support.
+        MissingDependencyError: bitsandbytes is not installed.
     """
     if device.type == "mps":
         raise UsageError(f"--quantize {quantize} needs bitsandbytes, which does not run on Apple's MPS", "leave it out")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingDependencyError(
+            f"--quantize {quantize} needs bitsandbytes, which is not installed here", "pip install bitsandbytes (Linux)"
+        )
     from transformers import BitsAndBytesConfig
+
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of the cast to fp16 at every 8 bit product
 
     if quantize == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
@@ -57,3 +67,22 @@ def quantization_config(quantize: Quantize, device: torch.device) -> object:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=compute,
     )
+
+
+def require_memory(name: str, n_bytes: int, device: torch.device) -> None:
+    """Refuse weights that a device cannot hold, before they are read: a CPU's kernel would kill the process instead.
+
+    Args:
+        name: Of the model.
+        n_bytes: What its weights take.
+        device: Where they go.
+
+    Raises:
+        ResourceError: The device has less than that free.
+    """
+    free = free_memory(device)
+    if free and n_bytes > free:
+        raise ResourceError(
+            f"{name} needs {n_bytes / 2**30:.1f} GiB of memory for its weights, and {device} has {free / 2**30:.1f} GiB free",
+            "try --dtype bf16, --quantize 4bit or --device-map auto",
+        )

@@ -1,11 +1,12 @@
 """Loading models of the Hugging Face hub, of its cache and of local folders."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -22,11 +23,13 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils.logging import disable_progress_bar
 
+from interp_plugins.models.blocks import compile_blocks
 from interp_plugins.models.config import HuggingFaceModelConfig
 from interp_plugins.models.fetching import cached_commit, clear_errors, folder_digest
-from interp_plugins.models.hardware import choose_device, choose_dtype, quantization_config
+from interp_plugins.models.hardware import choose_device, choose_dtype, quantization_config, require_memory
 from interp_registry.contracts.model import Modality, Model
 from interp_registry.errors import UsageError
+from interp_registry.tensors.hooked import HookedModel
 
 __all__ = ["count_parameters", "is_causal", "load", "modality_of", "read_config", "revision_of"]
 
@@ -42,8 +45,35 @@ def load(config: HuggingFaceModelConfig) -> Model:
     disable_progress_bar()
     with clear_errors(config.name):
         hub = read_config(config.name, config.revision, trust_remote_code=config.trust_remote_code)
-        network = _network(config, hub)
-        return _wrapped(config, hub, network)
+        n_params = count_parameters(hub, trust_remote_code=config.trust_remote_code)
+        if config.device_map is None:
+            device = choose_device(config.device)
+            require_memory(config.name, int(n_params * _bytes_per_weight(config, device)), device)
+        with _packing_errors(config):
+            model = _wrapped(config, hub, _network(config, hub), n_params)
+        if config.compile and isinstance(model, HookedModel):
+            compile_blocks(model.sites)
+        return model
+
+
+@contextmanager
+def _packing_errors(config: HuggingFaceModelConfig) -> Iterator[None]:
+    """Bitsandbytes packs 4 bit weights for a CPU at the first forward pass, which is that of the check of the layers."""
+    try:
+        yield
+    except RuntimeError as err:
+        if config.quantize is None or "invalid for input of size" not in str(err):
+            raise
+        raise UsageError(
+            f"--quantize {config.quantize}: bitsandbytes cannot pack {config.name} on this device",
+            "on a CPU all widths must be multiples of 64",
+        ) from err
+
+
+def _bytes_per_weight(config: HuggingFaceModelConfig, device: torch.device) -> float:
+    if config.quantize is not None:
+        return {"4bit": 0.55, "8bit": 1.05}[config.quantize]
+    return choose_dtype(config.dtype, device).itemsize
 
 
 def read_config(name: str, revision: str | None = None, *, trust_remote_code: bool = False) -> PretrainedConfig:
@@ -119,16 +149,14 @@ def _untrained(config: HuggingFaceModelConfig, hub: PretrainedConfig, device: to
     return network.to(device, choose_dtype(config.dtype, device)).eval()
 
 
-def _wrapped(config: HuggingFaceModelConfig, hub: PretrainedConfig, network: PreTrainedModel) -> Model:
+def _wrapped(config: HuggingFaceModelConfig, hub: PretrainedConfig, network: PreTrainedModel, n_params: int) -> Model:
     suffix = f"-untrained-{config.seed}" if config.untrained else ""
     facts = {
         "name": config.label or config.name,
         "revision": revision_of(config.name, config.revision) + suffix,
-        "n_params": count_parameters(hub, trust_remote_code=config.trust_remote_code),
+        "n_params": n_params,
         "dtype": config.quantize or str(network.dtype).removeprefix("torch."),
     }
-    if config.compile:
-        compile_blocks(network)
     modality = modality_of(hub)
     if modality == "vision":
         from interp_plugins.models.vision import load_processor, wrap_vision_model
@@ -158,12 +186,3 @@ def load_tokenizer(name: str, config: HuggingFaceModelConfig) -> PreTrainedToken
         raise UsageError(f"{name} has no tokenizer", "name one with --tokenizer")
     revision = config.revision if name == config.name else None
     return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=config.trust_remote_code)
-
-
-def compile_blocks(network: nn.Module) -> None:
-    """Compile each block on its own; hooks stay outside of the compiled code, and equal blocks share it."""
-    for module in network.modules():
-        if isinstance(module, nn.ModuleList):
-            for block in module:
-                block.forward = torch.compile(block.forward, dynamic=True)
-            return

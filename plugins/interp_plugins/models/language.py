@@ -153,11 +153,17 @@ def _scaled(logits: Tensor, config: Any) -> Tensor:
 
 
 def _embedding_device(network: nn.Module) -> torch.device:
+    """Where ids go; weights that accelerate keeps on the disk say where they will run in its hook."""
     if isinstance(network, PreTrainedModel):
-        weight = getattr(network.get_input_embeddings(), "weight", None)
+        embeddings = network.get_input_embeddings()
+        weight = getattr(embeddings, "weight", None)
         if isinstance(weight, Tensor) and weight.device.type != "meta":
             return weight.device
-    return next(parameter.device for parameter in network.parameters() if parameter.device.type != "meta")
+        planned = getattr(getattr(embeddings, "_hf_hook", None), "execution_device", None)
+        if planned is not None:
+            return torch.device(planned)
+    present = (parameter.device for parameter in network.parameters() if parameter.device.type != "meta")
+    return next(present, torch.device("cpu"))
 
 
 def _no_cache(base: nn.Module) -> dict[str, bool]:

@@ -9,6 +9,7 @@ import torch
 from interp_plugins.models.config import HuggingFaceModelConfig, TimmModelConfig
 from interp_plugins.models.resolve import ResolvedModel, resolve_model
 from interp_registry.errors import InterpError, UnknownNameError
+from interp_registry.hardware import free_memory
 
 __all__ = ["ModelCheck", "ModelSize", "available_memory", "check_models", "size_of", "smallest_first"]
 
@@ -114,12 +115,7 @@ def available_memory() -> int:
     """Bytes that weights could take: the memory of the largest GPU, or what the main memory has free."""
     if torch.cuda.is_available():
         return max(torch.cuda.mem_get_info(index)[1] for index in range(torch.cuda.device_count()))
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        for line in meminfo.read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return 8 << 30
+    return free_memory(torch.device("cpu")) or 8 << 30
 
 
 def check_models(names: list[str], memory_bytes: int | None = None, bytes_per_weight: float = 4.0) -> list[ModelCheck]:

@@ -11,6 +11,7 @@ from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 
+from interp_plugins.models.blocks import compile_blocks
 from interp_plugins.models.config import TimmModelConfig
 from interp_plugins.models.fetching import cached_commit, clear_errors, folder_digest
 from interp_plugins.models.hardware import choose_device, choose_dtype
@@ -39,8 +40,7 @@ def load(config: TimmModelConfig) -> VisionModel:
     facts = {"name": config.label or config.name, "revision": revision_of(config.name) + suffix}
     model = wrap_timm_model(network, facts)
     if config.compile:
-        for site in model.sites.values():
-            site.module.forward = torch.compile(site.module.forward, dynamic=True)
+        compile_blocks(model.sites)
     return model
 
 

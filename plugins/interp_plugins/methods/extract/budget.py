@@ -5,10 +5,11 @@ from collections.abc import Callable
 import torch
 
 from interp_plugins.methods.extract.config import ExtractConfig
-from interp_plugins.methods.extract.passes import Listeners, PassPlan, is_out_of_memory, run_shard
+from interp_plugins.methods.extract.passes import Listeners, PassPlan, run_shard
 from interp_plugins.methods.extract.planning import BatchPlan
 from interp_plugins.methods.extract.sources import Source
 from interp_registry.contracts.model import Model
+from interp_registry.hardware import is_out_of_memory
 
 __all__ = ["choose_batch_plan", "grow"]
 

@@ -15,11 +15,12 @@ from interp_plugins.methods.extract.losses import text_nats
 from interp_plugins.methods.extract.sources import Source
 from interp_registry.contracts.model import Batch, Encoded, Model, Unembeds
 from interp_registry.errors import ResourceError, UsageError
+from interp_registry.hardware import is_out_of_memory
 from interp_registry.stores.features import feature_name
 from interp_registry.tensors.layers import Layer
 from interp_registry.tensors.pooling import Pooling, PoolPlan, as_tokens, pool_tokens
 
-__all__ = ["Listeners", "PassPlan", "ShardValues", "check_pass_plan", "is_out_of_memory", "run_shard"]
+__all__ = ["Listeners", "PassPlan", "ShardValues", "check_pass_plan", "run_shard"]
 
 logger = logging.getLogger(__name__)
 
@@ -229,11 +230,3 @@ class _Shard:
         where = list(positions)
         for name, part in zip(names, together.split([vector.shape[1] for vector in pooled], dim=1), strict=True):
             self.values.tensors[name][where] = part
-
-
-def is_out_of_memory(err: BaseException) -> bool:
-    """PyTorch has an error of its own on GPUs; the CPU allocator and some kernels raise a plain RuntimeError."""
-    words = str(err).lower()
-    return (
-        isinstance(err, torch.OutOfMemoryError | MemoryError) or "out of memory" in words or "allocate memory" in words
-    )

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -17,6 +18,7 @@ from PIL import Image
 
 from interp_plugins.datasets.config import HubDatasetConfig, PrhConfig
 from interp_plugins.datasets.paths import open_image
+from interp_plugins.models.fetching import hub_answers
 from interp_registry.contracts.data import (
     CaptionedImage,
     Dataset,
@@ -135,6 +137,8 @@ def load(config: HubDatasetConfig) -> HubStream:
         OfflineError: The hub cannot be reached.
         UsageError: It does not exist, has no such subset or split, or no column of text or images.
     """
+    if not Path(config.name).exists() and not hub_answers():
+        raise _unreachable(config.name)
     with _clear_errors(config.name):
         rows = datasets.load_dataset(
             config.name, config.subset, revision=config.revision, split=config.split, streaming=True

@@ -12,6 +12,7 @@ from PIL import Image
 
 from interp_plugins.datasets.memory import as_dataset
 from interp_plugins.datasets.resolve import resolve_dataset, select_dataset
+from interp_plugins.methods.extract.sources import texts_of
 from interp_registry.contracts.data import CaptionedImage, ImageSample, TextSample
 from interp_registry.discovery import discover
 from interp_registry.errors import DataError, OfflineError, UnknownNameError, UsageError
@@ -50,7 +51,7 @@ def test_every_kind_of_table_gives_the_same_texts(tmp_path, ending) -> None:
     assert dataset.modalities == {"language"}
 
 
-@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "tsv", "parquet"])
 def test_a_fingerprint_changes_with_the_data_and_with_nothing_else(tmp_path, ending) -> None:
     (tmp_path / "other").mkdir()
     first = select_dataset(str(write_table(tmp_path / f"a.{ending}"))).fingerprint
@@ -130,6 +131,48 @@ def test_captions_come_from_the_metadata(tmp_path) -> None:
     assert dataset[0].captions == ("b", "B")
     assert dataset[0].origin == "here"
     assert dataset.text(1, 1) == "A"
+
+
+def test_the_fingerprint_of_a_folder_changes_with_a_caption(tmp_path) -> None:
+    picture(10).save(tmp_path / "a.png")
+    prints: list[str] = []
+    for text in ("one", "one", "two"):
+        (tmp_path / "metadata.jsonl").write_text(json.dumps({"file_name": "a.png", "text": text}) + "\n")
+        prints.append(select_dataset(str(tmp_path)).fingerprint)
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_the_fingerprint_of_an_archive_changes_with_a_pixel_and_a_caption(tmp_path) -> None:
+    contents = [(1, b"one"), (1, b"one"), (2, b"one"), (1, b"two")]
+    prints = [
+        select_dataset(str(write_tar(tmp_path / f"{i}.tar", {"x.png": png(colour), "x.txt": text}))).fingerprint
+        for i, (colour, text) in enumerate(contents)
+    ]
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 3
+
+
+def test_the_embedded_worlds_fingerprint_changes_with_its_size_and_order() -> None:
+    parts = [select_dataset("shapes", 8), select_dataset("shapes", 9), select_dataset("shapes", 8, 1)]
+    assert len({part.fingerprint for part in parts}) == 3
+    assert select_dataset("shapes", 8).fingerprint == parts[0].fingerprint
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [("A photo of {}.", "A photo of one."), ("{text}, {} times", "one, {} times"), (None, "one"), ("{}{}", "oneone")],
+)
+def test_a_prompt_stands_around_each_text(prompt, expected) -> None:
+    assert texts_of(as_dataset(["one", "two"]), [0], (0,), prompt) == [expected]
+
+
+def test_a_prompt_without_a_place_is_refused_and_captions_are_joined(tmp_path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"text": ["first", "second"]}) + "\n")
+    dataset = select_dataset(str(path))
+    assert texts_of(dataset, [0], (1, 0), "<{}>") == ["<second . first>"]
+    with pytest.raises(UsageError, match="no place for the text"):
+        texts_of(dataset, [0], (0,), "nothing")
 
 
 def test_metadata_may_not_lead_out_of_the_folder(tmp_path) -> None:

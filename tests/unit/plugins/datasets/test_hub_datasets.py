@@ -23,6 +23,7 @@ def hub(monkeypatch):
         return datasets.Dataset.from_list(rows(), features=features).to_iterable_dataset()
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr("interp_plugins.datasets.hub.hub_answers", lambda: True)
     return asked
 
 
@@ -53,6 +54,15 @@ def test_the_fingerprint_is_that_of_the_rows_taken(hub) -> None:
     assert next(iter(stream())).captions[0] == "caption 0"
 
 
+@pytest.mark.parametrize("changed", [{"text": ["caption 2", "page x"]}, {"image": Image.new("RGB", (4, 4), (2, 0, 1))}])
+def test_the_fingerprint_changes_with_a_word_or_a_pixel(monkeypatch, hub, changed) -> None:
+    before = stream().select(5).fingerprint
+    content = rows()
+    content[2] |= changed
+    monkeypatch.setattr(f"{__name__}.rows", lambda: content)
+    assert stream().select(5).fingerprint != before
+
+
 def test_a_stream_without_an_end_needs_a_limit(hub) -> None:
     with pytest.raises(DataError, match="--limit"):
         stream().select(None)
@@ -74,6 +84,7 @@ def test_what_the_library_refuses_is_one_line(monkeypatch) -> None:
         raise ValueError("Bad split: nonsense. Available splits: ['train']\nmore")
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr("interp_plugins.datasets.hub.hub_answers", lambda: True)
     with pytest.raises(UsageError, match="Bad split: nonsense") as caught:
         stream()
     assert "\n" not in str(caught.value)

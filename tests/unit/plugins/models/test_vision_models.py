@@ -104,6 +104,55 @@ def test_the_layers_of_a_timm_transformer_are_its_blocks_and_what_comes_after_it
         assert torch.equal(values[Layer(number)][:, 1:], expected)
 
 
+SMALL_VIT = {"embed_dim": 32, "depth": 3, "num_heads": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "n_prefix"),
+    [
+        ("vit_base_patch16_224.mae", {"img_size": 32}, 1),
+        ("vit_small_patch16_224.dino", {"img_size": 32}, 1),
+        ("vit_base_patch16_clip_224.openai", {"img_size": 32}, 1),
+        ("vit_small_patch14_dinov2.lvd142m", {"img_size": 28}, 1),
+        ("vit_small_patch14_reg4_dinov2.lvd142m", {"img_size": 28}, 5),
+        ("deit_small_patch16_224.fb_in1k", {"img_size": 32}, 1),
+        ("deit_small_distilled_patch16_224.fb_in1k", {"img_size": 32}, 2),
+        ("vit_base_patch16_siglip_224.webli", {"img_size": 32}, 0),
+    ],
+)
+def test_every_family_of_timm_transformers_gives_its_blocks_exactly(name, sizes, n_prefix) -> None:
+    assert timm.models.is_model_pretrained(name)
+    network = timm.create_model(name.partition(".")[0], **SMALL_VIT, **sizes).eval()
+    model = wrap_timm_model(network, FACTS)
+    assert model.info.n_prefix_tokens == n_prefix
+    side = sizes["img_size"]
+    batch, values, output = captured(model, model.info.layers, [torch.rand(3, side, side) for _ in range(2)])
+    with torch.inference_mode():
+        final, middle = network.forward_intermediates(
+            batch.inputs["pixel_values"], output_fmt="NLC", return_prefix_tokens=n_prefix > 0
+        )
+    for number, expected in enumerate(middle[:-1], start=1):
+        if n_prefix:
+            expected = torch.cat([expected[1], expected[0]], dim=1)  # noqa: PLW2901
+        assert torch.equal(values[Layer(number)], expected)
+    assert torch.equal(values[Layer(3)], final)
+    assert torch.equal(values[Layer(3)], output.last_hidden)
+
+
+@pytest.mark.parametrize("name", ["convnext_atto", "resnet10t", "swin_tiny_patch4_window7_224"])
+def test_the_stages_of_a_timm_network_are_those_that_timm_gives_itself(name) -> None:
+    sizes = {"convnext_atto": {"dims": (8, 16, 24, 32), "depths": (1, 1, 2, 1)}, "resnet10t": {}}
+    network = timm.create_model(name, **sizes.get(name, {"embed_dim": 8, "depths": (1, 1, 1, 1)})).eval()
+    model = wrap_timm_model(network, FACTS)
+    batch, values, _ = captured(model, model.info.default_layers, [torch.rand(3, 224, 224)])
+    fmt = "NCHW" if model.info.spatial else "NHWC"
+    with torch.inference_mode():
+        stages = network.forward_intermediates(batch.inputs["pixel_values"], intermediates_only=True, output_fmt="NCHW")
+    for layer, expected in zip(model.info.default_layers, stages, strict=True):
+        found = values[layer] if fmt == "NCHW" else values[layer].permute(0, 3, 1, 2)
+        assert torch.equal(found, expected)
+
+
 def test_a_text_is_refused_by_a_vision_model() -> None:
     with pytest.raises(DataError, match="reads images"):
         hugging_face("vit").preprocess(["a cat"])

@@ -1,6 +1,7 @@
 """How many tokens (or images) go into one batch: constant on a CPU, found by growing on a GPU."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -32,11 +33,31 @@ def choose_batch_plan(
         budget = config.max_tokens or (config.batch_size if vision else None) or _LARGEST_TOKENS
         return BatchPlan(budget, config.batch_size, bucket)
     start, largest = (_CPU_IMAGES, _LARGEST_IMAGES) if vision else (_CPU_TOKENS, _LARGEST_TOKENS)
-    device = getattr(model, "device", torch.device("cpu"))
-    if device.type != "cuda":
+    meter = _meter(getattr(model, "device", torch.device("cpu")))
+    if meter is None:
         return BatchPlan(start, None, bucket)
     largest = min(largest, _share_of_a_shard(source, config.shard_rows))
-    return BatchPlan(grow(start, largest, _fits_on(device, model, source, plan, _listeners(keep_tokens))), None, bucket)
+    return BatchPlan(grow(start, largest, _fits(meter, model, source, plan, _listeners(keep_tokens))), None, bucket)
+
+
+@dataclass(frozen=True)
+class _Meter:
+    """Watches the memory of a device."""
+
+    reset: Callable[[], None]
+    """Begin anew."""
+    used_share: Callable[[], float]
+    """Largest share of the memory that was taken since then."""
+
+
+def _meter(device: torch.device) -> _Meter | None:
+    """None for a CPU, whose memory is shared with everything else."""
+    if device.type != "cuda":
+        return None
+    total = torch.cuda.mem_get_info(device)[1]
+    return _Meter(
+        lambda: torch.cuda.reset_peak_memory_stats(device), lambda: torch.cuda.max_memory_reserved(device) / total
+    )
 
 
 def _share_of_a_shard(source: Source, shard_rows: int) -> int:
@@ -68,9 +89,7 @@ def _listeners(keep_tokens: bool) -> Listeners:
     return Listeners(tokens=(lambda _rows, _batch, _kept: None) if keep_tokens else None)
 
 
-def _fits_on(
-    device: torch.device, model: Model, source: Source, plan: PassPlan, listeners: Listeners
-) -> Callable[[int], float]:
+def _fits(meter: _Meter, model: Model, source: Source, plan: PassPlan, listeners: Listeners) -> Callable[[int], float]:
     """Try a budget on the longest samples, which need the most."""
     rows = range(len(source))
     lengths = source.lengths(rows)
@@ -78,7 +97,7 @@ def _fits_on(
 
     def used_share(budget: int) -> float:
         count = max(min(budget // lengths[longest_first[0]], len(longest_first)), 1)
-        torch.cuda.reset_peak_memory_stats(device)
+        meter.reset()
         try:
             values = run_shard(model, source, rows, [longest_first[:count]], plan, listeners)
         except RuntimeError as err:
@@ -87,8 +106,7 @@ def _fits_on(
             raise
         if values.splits:
             return 2.0
-        total = torch.cuda.mem_get_info(device)[1]
         # all samples in one batch already: growing on would change nothing
-        return 1.0 if count == len(longest_first) else torch.cuda.max_memory_reserved(device) / total
+        return 1.0 if count == len(longest_first) else meter.used_share()
 
     return used_share

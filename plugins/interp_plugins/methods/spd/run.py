@@ -1,6 +1,7 @@
 """``interp spd run``: target, components, training, metrics."""
 
 import logging
+import time
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +29,7 @@ from interp_registry.training.config import TrainingConfig
 from interp_registry.training.loop import Tools, TrainingSummary, train
 from interp_registry.training.schedules import ScheduleConfig, parse_duration
 
-__all__ = ["Trained", "decompose", "estimate", "run", "training_config"]
+__all__ = ["Trained", "decompose", "estimate", "run", "step_milliseconds", "steps_in_all", "training_config"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -96,7 +97,13 @@ def _run_one(experiment: DecomposeConfig, name: str, config: RunConfig, ctx: Run
     folder = _store(trained, experiment, name, ctx)
     head = ("mmcs_mean", "ml2r_mean", "identity_ci_error", "ci_l0", "faithfulness", "loss")
     scalars: dict[str, Any] = {key: metrics[key] for key in head if key in metrics}
-    details = {"experiment": name, "metrics": metrics, "target": problem.record, "steps": trained.summary.steps}
+    details: dict[str, Any] = {
+        "experiment": name,
+        "metrics": metrics,
+        "target": problem.record,
+        "steps": trained.summary.steps,
+    }
+    details["cpu_seconds"] = round(time.process_time(), 1)
     starts = trained.starts
     if starts.losses:
         details["starts"] = {"taken": starts.taken, "seed": str(starts.seed), "losses": list(starts.losses)}
@@ -192,16 +199,27 @@ _MILLISECONDS = {"tms_5-2": 4, "tms_5-2-id": 6, "tms_40-10": 120, "tms_40-10-id"
                  "resid_mlp2": 250, "resid_mlp3": 2500}  # fmt: skip
 
 
+def step_milliseconds(name: str) -> float | None:
+    """Return what a step of a catalog experiment costs on one processor thread, as measured; None where it is not known."""
+    return _MILLISECONDS.get(name)
+
+
+def steps_in_all(config: DecomposeConfig) -> int:
+    """Return the number of training steps of all starts together."""
+    steps = training_config(config).steps
+    return steps + (config.starts.n - 1) * min(steps, config.starts.steps)
+
+
 def estimate(config: RunConfig, ctx: RunContext) -> Cost:
     """Return what the runs are expected to cost, from step times measured on one processor thread."""
     seconds, notes = 0.0, []
     for name in experiment_names(config.experiments, ctx.catalog):
         experiment = load_experiment(name, ctx.catalog, config.setting, config.changes())
-        steps = training_config(experiment).steps
-        if name not in _MILLISECONDS:
+        steps, each = steps_in_all(experiment), step_milliseconds(name)
+        if each is None:
             notes.append(f"{name}: {steps} steps, time unknown")
             continue
-        share = _MILLISECONDS[name] / 1000 * steps * experiment.batch_size / (2048 if "resid" in name else 4096)
+        share = each / 1000 * steps * experiment.batch_size / (2048 if "resid" in name else 4096)
         notes.append(f"{name}: {steps} steps, about {share / 60:.1f} minutes on one thread")
         seconds += share
-    return Cost(seconds=seconds or None, memory_bytes=500 * 2**20, download_bytes=0, notes=tuple(notes))
+    return Cost(seconds=seconds or None, memory_bytes=800 * 2**20, download_bytes=0, notes=tuple(notes))

@@ -6,6 +6,7 @@ from interp_plugins.methods.spd.components import init_from_target, init_random
 from interp_plugins.methods.spd.config import (
     DecomposeConfig,
     GlobalSharedMlpConfig,
+    GlobalTransformerConfig,
     ImportanceConfig,
     ScalarMlpConfig,
     SharedMlpConfig,
@@ -22,10 +23,12 @@ from interp_plugins.methods.spd.importance import (
     VectorMlp,
 )
 from interp_plugins.methods.spd.sites import Site, Target, choose_sites
+from interp_plugins.methods.spd.transformer_importance import GlobalTransformer
 
 __all__ = [
     "build_decomposition",
     "build_global_shared_mlp",
+    "build_global_transformer",
     "build_importance",
     "build_scalar_mlp",
     "build_shared_mlp",
@@ -52,6 +55,11 @@ def build_shared_mlp(config: SharedMlpConfig, bank: Bank) -> ImportanceFunction:
 def build_global_shared_mlp(config: GlobalSharedMlpConfig, bank: Bank) -> ImportanceFunction:
     """Return one MLP for all modules."""
     return GlobalSharedMlp(bank, config.hidden)
+
+
+def build_global_transformer(config: GlobalTransformerConfig, bank: Bank) -> ImportanceFunction:
+    """Return one transformer for all modules."""
+    return GlobalTransformer(bank, config)
 
 
 def build_importance(

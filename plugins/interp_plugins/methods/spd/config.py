@@ -16,6 +16,7 @@ from interp_registry.training.schedules import ScheduleConfig
 __all__ = [
     "DecomposeConfig",
     "GlobalSharedMlpConfig",
+    "GlobalTransformerConfig",
     "ImportanceConfig",
     "LanguageTargetConfig",
     "PretrainConfig",
@@ -77,6 +78,21 @@ class GlobalSharedMlpConfig(ImportanceConfig):
     impl: ClassVar[str] = f"{_IMPORTANCE}:build_global_shared_mlp"
     hidden: list[int] = field(default_factory=lambda: [256])
     """Hidden widths."""
+
+
+@dataclass
+class GlobalTransformerConfig(ImportanceConfig):
+    """One bidirectional transformer on the inputs of all modules along the sequence, for all components."""
+
+    impl: ClassVar[str] = f"{_IMPORTANCE}:build_global_transformer"
+    width: int = 128
+    """Width of the residual stream."""
+    n_blocks: int = 2
+    """Number of blocks."""
+    n_heads: int = 4
+    """Attention heads of each block."""
+    mlp_width: int = 512
+    """Width of the MLPs."""
 
 
 # --- targets ---------------------------------------------------------------------------------------------------------
@@ -226,6 +242,8 @@ class DecomposeConfig:
     """Stop after this many of them, the schedules unchanged."""
     batch_size: int = 4096
     """Rows (or sequences) per step."""
+    accumulate: int = 1
+    """Parts of equal size in which a batch is computed one after another, to save memory."""
     learning_rate: float = 1e-3
     """AdamW rate."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)

@@ -138,6 +138,9 @@ class Decomposition(nn.Module):
 
         The gradient flows into V through the inner activations.
         """
+        if self.importance.reads_sequences:
+            unbounded: Tensor = self.importance(inner, [known.inputs[s.name] for s in self.sites])
+            return unbounded
         lead, run_dims = inner[0].shape[:-1], self.run_dims
         rows = [h.flatten(run_dims, -2) for h in inner]
         inputs = [_flat(known.inputs[s.name], run_dims) for s in self.sites]
@@ -163,6 +166,17 @@ class Decomposition(nn.Module):
         first = self.sites[0].name if only is None else only
         at_module = self._at_module(known, inner, masks, (first, only), seen)
         return self.target.forward(known.batch, at_module)
+
+    def site_output(self, site: Site, inner: Float[Tensor, "*r n c"], masks: Masks, known_output: Rows) -> Rows:
+        """Return one site's output under masks for the input that the target gives it.
+
+        Args:
+            site: The site.
+            inner: Its inner activations.
+            masks: Masks of all sites.
+            known_output: Its output in the target.
+        """
+        return self._components(site, inner, masks, known_output, lambda: known_output)
 
     def _at_module(
         self,

@@ -75,7 +75,13 @@ def _layers(bank: Bank, sizes: Sequence[int], per_component: int | None = None) 
 
 
 class ImportanceFunction(nn.Module):
-    """Base: unbounded importances of all components from inner activations and module inputs."""
+    """Base: unbounded importances of all components from inner activations and module inputs.
+
+    Attributes:
+        reads_sequences: Whether inputs keep their batch and position axes; otherwise these are flattened into rows.
+    """
+
+    reads_sequences = False
 
     def forward(self, inner: Sequence[Tensor], inputs: Sequence[Rows]) -> Float[Tensor, "*r n c"]:
         """Return the unbounded importances.

@@ -9,6 +9,7 @@ from interp_registry.choices import ChoiceConfig
 
 __all__ = [
     "DecompositionLossConfig",
+    "EmbeddingReconConfig",
     "FaithfulnessConfig",
     "FrequencyMinimalityConfig",
     "HiddenActivationsConfig",
@@ -140,6 +141,15 @@ class HiddenActivationsConfig(DecompositionLossConfig):
     """Error of the modules' inputs under stochastic masks."""
 
     impl: ClassVar[str] = f"{_LOSSES}.reconstruction:HiddenActivations"
+
+
+@dataclass
+class EmbeddingReconConfig(DecompositionLossConfig):
+    """Error of the one decomposed embedding's output under stochastic masks."""
+
+    impl: ClassVar[str] = f"{_LOSSES}.reconstruction:EmbeddingRecon"
+    unembed: bool = False
+    """Divergence of the logits that the unembedding makes of it, in place of the squared error."""
 
 
 @dataclass

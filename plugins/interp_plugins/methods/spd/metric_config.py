@@ -1,11 +1,11 @@
 """Configurations of the metrics and figures. Dataclasses only."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import draccus
 
-from interp_plugins.methods.spd.loss_config import DecompositionLossConfig, UnmaskedReconConfig
+from interp_plugins.methods.spd.loss_config import DecompositionLossConfig, Routing, UnmaskedReconConfig
 from interp_registry.choices import ChoiceConfig
 
 __all__ = [
@@ -17,9 +17,11 @@ __all__ = [
     "DecompositionMetricConfig",
     "IdentityCiErrorConfig",
     "LossMetricConfig",
+    "MultiBatchPgdConfig",
     "NeuronContributionsConfig",
     "PermutedCiConfig",
     "RecoveryConfig",
+    "SubsetCeKlConfig",
     "UvPlotsConfig",
 ]
 
@@ -127,6 +129,36 @@ class CeKlConfig(DecompositionMetricConfig):
     impl: ClassVar[str] = f"{_METRICS}.outputs:CrossEntropyAndKl"
     rounding_threshold: float = 0.1
     """Importance from which a rounded mask is one."""
+
+
+@dataclass
+class SubsetCeKlConfig(DecompositionMetricConfig):
+    """Divergence and cross-entropy with stochastic masks in a subset of the modules, the others left as they are."""
+
+    impl: ClassVar[str] = f"{_METRICS}.outputs:SubsetCrossEntropyAndKl"
+    include: dict[str, list[str]] = field(default_factory=dict)
+    """Name of a subset -> patterns of the modules in it."""
+    exclude: dict[str, list[str]] = field(default_factory=dict)
+    """Name of a subset -> patterns of the modules that are not in it."""
+
+
+@dataclass
+class MultiBatchPgdConfig(DecompositionMetricConfig):
+    """Reconstruction under one set of adversarial sources for several batches together."""
+
+    impl: ClassVar[str] = f"{_METRICS}.outputs:MultiBatchPgd"
+    start: Literal["random", "ones", "zeroes"] = "random"
+    """Where the sources start."""
+    step_size: float = 0.1
+    """Length of a signed step."""
+    n_steps: int = 20
+    """Number of steps."""
+    routing: Routing = "all"
+    """How modules are chosen per row; the choice of a batch is kept through all steps."""
+    n_batches: int | None = None
+    """Batches to take; none for all evaluation batches."""
+    probability: float = 0.5
+    """Probability of each module in static routing."""
 
 
 @dataclass

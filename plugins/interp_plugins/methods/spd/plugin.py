@@ -88,13 +88,14 @@ def register(registry: "Registry") -> None:
         },
         "importance_function": {
             "mlp": c.ScalarMlpConfig, "vector_mlp": c.VectorMlpConfig, "shared_mlp": c.SharedMlpConfig,
-            "global_shared_mlp": c.GlobalSharedMlpConfig,
+            "global_shared_mlp": c.GlobalSharedMlpConfig, "global_transformer": c.GlobalTransformerConfig,
         },
         "decomposition_loss": {
             "faithfulness": losses.FaithfulnessConfig, "importance_minimality": losses.ImportanceMinimalityConfig,
             "frequency_minimality": losses.FrequencyMinimalityConfig, "schatten": losses.SchattenConfig,
             "stochastic_recon": losses.StochasticReconConfig, "masked_recon": losses.MaskedReconConfig,
             "unmasked_recon": losses.UnmaskedReconConfig, "hidden_activations": losses.HiddenActivationsConfig,
+            "embedding_recon": losses.EmbeddingReconConfig,
             "pgd_recon": losses.PgdReconConfig, "persistent_recon": losses.PersistentReconConfig,
         },
         "decomposition_metric": {
@@ -102,7 +103,7 @@ def register(registry: "Registry") -> None:
             "ci_mean_per_component": metrics.CiMeanPerComponentConfig, "activation_density": metrics.ActivationDensityConfig,
             "identity_ci_error": metrics.IdentityCiErrorConfig, "permuted_ci": metrics.PermutedCiConfig, "uv_plots": metrics.UvPlotsConfig,
             "recovery": metrics.RecoveryConfig, "neuron_contributions": metrics.NeuronContributionsConfig, "ce_kl": metrics.CeKlConfig,
-            "loss": metrics.LossMetricConfig,
+            "subset_ce_kl": metrics.SubsetCeKlConfig, "pgd_multi_batch": metrics.MultiBatchPgdConfig, "loss": metrics.LossMetricConfig,
         },
     }  # fmt: skip
     for kind, entries in added.items():

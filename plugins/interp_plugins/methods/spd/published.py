@@ -26,7 +26,7 @@ _PLAIN = {
     "use_delta_component": "delta", "steps": "steps", "batch_size": "batch_size", "eval_batch_size": "eval_batch_size",
     "n_eval_steps": "n_eval_batches", "train_log_freq": "log_every", "ci_alive_threshold": "alive_threshold",
     "grad_clip_norm_components": "clip_components", "grad_clip_norm_ci_fns": "clip_importance",
-    "save_freq": "checkpoint_every",
+    "save_freq": "checkpoint_every", "gradient_accumulation_steps": "accumulate",
 }  # fmt: skip
 _COEFFS: dict[str, dict[str, Any]] = {
     "faithfulness_coeff": {"type": "faithfulness"},
@@ -38,6 +38,7 @@ _COEFFS: dict[str, dict[str, Any]] = {
     "stochastic_recon_layerwise_coeff": {"type": "stochastic_recon", "over": "layerwise"},
     "out_recon_coeff": {"type": "unmasked_recon"},
     "schatten_coeff": {"type": "schatten"},
+    "embedding_recon_coeff": {"type": "embedding_recon"},
 }
 _CLASSES: dict[str, dict[str, Any]] = {
     "FaithfulnessLoss": {"type": "faithfulness"},
@@ -70,6 +71,8 @@ _METRICS: dict[str, str] = {
     "CI_L0": "ci_l0", "CIHistograms": "ci_histograms", "CIMeanPerComponent": "ci_mean_per_component",
     "ComponentActivationDensity": "activation_density", "IdentityCIError": "identity_ci_error",
     "PermutedCIPlots": "permuted_ci", "UVPlots": "uv_plots", "CEandKLLosses": "ce_kl",
+    "StochasticReconSubsetCEAndKL": "subset_ce_kl", "PGDMultiBatchReconLoss": "pgd_multi_batch",
+    "PGDMultiBatchReconSubsetLoss": "pgd_multi_batch",
 }  # fmt: skip
 
 
@@ -170,10 +173,12 @@ def _losses(left: dict[str, Any]) -> dict[str, Any]:
         key: _take(left, key) for key in ("pnorm", "p_anneal_start_frac", "p_anneal_final_p", "p_anneal_end_frac")
     }
     exponents = {_LOSS_FIELDS[key]: value for key, value in annealing.items() if value is not None}
+    unembed = bool(_take(left, "is_embed_unembed_recon", default=False))
     for key, loss in _COEFFS.items():
         coeff = _take(left, key)
         if coeff is not None:
             power = {"p": exponents.get("p", 2.0)} if loss["type"] == "schatten" else {}
+            power |= {"unembed": unembed} if loss["type"] == "embedding_recon" else {}
             losses[_label(loss)] = {**loss, "coeff": coeff, **power}
     coeff = _take(left, "importance_minimality_coeff")
     if coeff is not None:
@@ -197,8 +202,7 @@ def _loss(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         if key == "mask_scope":
             loss["scope"] = _SCOPES[value]
         elif key == "routing":
-            kind = {"uniform_k_subset": "uniform_k", "static_probability": "static"}[value["type"]]
-            loss |= {"routing": kind, **({"probability": value["p"]} if "p" in value else {})}
+            loss |= _routing(value)
         elif key in _LOSS_FIELDS:
             loss[_LOSS_FIELDS[key]] = value
         else:
@@ -229,11 +233,28 @@ def _expected(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _multi_batch(fields: Mapping[str, Any]) -> dict[str, Any]:
+    ours = {"start": "init", "step_size": "step_size", "n_steps": "n_steps", "n_batches": "gradient_accumulation_steps"}
+    found = {key: fields[name] for key, name in ours.items() if fields.get(name) is not None}
+    return found | _routing(fields["routing"]) if fields.get("routing") else found
+
+
+def _routing(routing: Mapping[str, Any]) -> dict[str, Any]:
+    kind = {"uniform_k_subset": "uniform_k", "static_probability": "static"}[routing["type"]]
+    return {"routing": kind, **({"probability": routing["p"]} if "p" in routing else {})}
+
+
 _METRIC_FIELDS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "IdentityCIError": _expected,
     "PermutedCIPlots": lambda fields: {"dense": list(fields.get("dense_patterns") or [])},
     "UVPlots": lambda fields: {"dense": list(fields.get("dense_patterns") or [])},
     "CI_L0": lambda fields: {"groups": dict(fields.get("groups") or {})},
+    "StochasticReconSubsetCEAndKL": lambda fields: {
+        "include": dict(fields.get("include_patterns") or {}),
+        "exclude": dict(fields.get("exclude_patterns") or {}),
+    },
+    "PGDMultiBatchReconLoss": _multi_batch,
+    "PGDMultiBatchReconSubsetLoss": lambda fields: {"routing": "uniform_k", **_multi_batch(fields)},
     "CEandKLLosses": lambda fields: {"rounding_threshold": fields.get("rounding_threshold", 0.1)},
 }
 

@@ -119,6 +119,7 @@ def training_config(config: DecomposeConfig) -> TrainingConfig:
         schedule=_over(config.schedule, config.steps),
         log_every=config.log_every,
         checkpoint_every=config.checkpoint_every,
+        accumulate=config.accumulate,
     )
 
 

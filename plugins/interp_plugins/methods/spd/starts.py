@@ -112,7 +112,7 @@ def _folder(store: CheckpointStore, number: int) -> Path:
 def _loss(training: "DecompositionTraining", seed: int) -> float:
     """Return the mean loss over batches that no training sees, the same for every start."""
     fresh = type(training)(training.model, training.config, training.batches, seed, share=training.share)
-    steps = training.config.steps
+    steps = training.config.steps * training.config.accumulate
     return sum(float(fresh.step(steps + i)["loss"]) for i in range(_N_BATCHES)) / _N_BATCHES
 
 

@@ -72,6 +72,11 @@ class DecompositionTraining:
     ) -> None:
         self.model, self.config, self.batches, self.seed = model, config, batches, seed
         self.share = share or Share()
+        if config.accumulate < 1 or config.batch_size % config.accumulate:
+            raise UsageError(
+                f"a batch of {config.batch_size} rows cannot be computed in {config.accumulate} equal parts",
+                "let accumulate divide batch_size",
+            )
         if _per_row(config) and not self.share.alone:
             raise UsageError("sources kept for every row cannot be shared by several processes", "use scope 'shared'")
         self.losses = {label: loss.build() for label, loss in config.losses.items()}
@@ -87,8 +92,9 @@ class DecompositionTraining:
         return {"decomposition": self.optimiser}
 
     def begin(self, i: int) -> Step:
-        """Draw batch ``i`` and run what all losses share."""
-        batch = self.batches(self.config.batch_size, generator(self.seed, "spd data", i, device=self.device))
+        """Draw batch ``i`` (with ``accumulate``, part ``i`` of all) and run what all losses share."""
+        n_rows = self.config.batch_size // self.config.accumulate
+        batch = self.batches(n_rows, generator(self.seed, "spd data", i, device=self.device))
         row_weights, run_dims = None, self.model.run_dims
         if self.skips_zero_rows:
             batch, row_weights = nonzero_rows(batch)
@@ -100,7 +106,8 @@ class DecompositionTraining:
         step = begin_step(self.model, mine, self.squashers, draws, self.sampling, weights)
         if not self.share.alone:
             step.n_rows = step.n_rows * n_rows / mine.shape[run_dims] if row_weights is None else total
-        step.progress, step.share = i / max(1, self.config.steps), self.share
+        update = i // self.config.accumulate
+        step.progress, step.share = update / max(1, self.config.steps), self.share
         return step
 
     def step(self, i: int) -> dict[str, Tensor]:

@@ -76,10 +76,25 @@ def test_a_file_of_2026_is_read_in_its_own_sense(load):
     assert config.warmup.steps == 200
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"embedding_recon_coeff": 1.0}, {"is_embed_unembed_recon": True}, {"gradient_accumulation_steps": 4}],
-)
+def test_embedding_reconstruction_and_accumulation_are_read(load):
+    change = {"embedding_recon_coeff": 0.5, "is_embed_unembed_recon": True, "gradient_accumulation_steps": 4}
+    config = load({**SEPTEMBER, **change})
+    loss = config.losses["embedding_recon"]
+    assert (loss.coeff, loss.unembed, config.accumulate) == (0.5, True, 4)
+
+
+def test_metrics_over_subsets_and_several_batches_are_read(load):
+    subset = {"classname": "StochasticReconSubsetCEAndKL", "include_patterns": {"mlp": ["*.mlp_in"]}}
+    attack = {"classname": "PGDMultiBatchReconSubsetLoss", "init": "zeroes", "step_size": 0.2, "n_steps": 3,
+              "gradient_accumulation_steps": 2, "routing": {"type": "static_probability", "p": 0.25}}  # fmt: skip
+    metrics = load({**FEBRUARY, "eval_metric_configs": [subset, attack]}).metrics
+    assert metrics["subset_ce_kl"].include == {"mlp": ["*.mlp_in"]}
+    attack = metrics["pgd_multi_batch"]
+    assert (attack.start, attack.step_size, attack.n_steps, attack.n_batches) == ("zeroes", 0.2, 3, 2)
+    assert (attack.routing, attack.probability) == ("static", 0.25)
+
+
+@pytest.mark.parametrize("change", [{"brand_new_coeff": 1.0}, {"tied_weights": True}])
 def test_a_key_that_would_change_the_training_is_an_error(change):
     with pytest.raises(ConfigError, match="has no counterpart"):
         translate({**SEPTEMBER, **change})

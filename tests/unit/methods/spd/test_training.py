@@ -9,9 +9,10 @@ from interp_plugins.methods.spd.building import build_decomposition
 from interp_plugins.methods.spd.config import DecomposeConfig, StartsConfig
 from interp_plugins.methods.spd.run import decompose, training_config
 from interp_plugins.methods.spd.training import DecompositionTraining, export_weights, import_weights
-from interp_registry.errors import InterruptedRunError
+from interp_registry.errors import InterruptedRunError, UsageError
 from interp_registry.events import EventSink, Scalar
 from interp_registry.stores.checkpoint import CheckpointStore
+from interp_registry.tensors.seeding import generator
 from interp_registry.training.loop import Tools
 from interp_registry.training.schedules import ScheduleConfig
 
@@ -145,3 +146,20 @@ def test_starts_that_were_interrupted_go_on_and_the_choice_is_kept(tiny, tmp_pat
     assert resumed.starts == whole.starts
     assert {(s, n): v for s, n, v in seen} == {(s, n): v for s, n, v in trace}
     assert [path.name for path in tmp_path.glob("start-*")] == []
+
+
+def test_a_batch_in_parts_gives_the_mean_gradient_of_its_parts(tiny):
+    config, problem = tiny
+    config.steps, config.accumulate, config.learning_rate = 1, 2, 1e-2
+    trained, _ = _trace(config, problem)
+    by_hand = build_decomposition(config, problem.target, generator(0, "spd init"))
+    training = DecompositionTraining(by_hand, config, problem.batches, 0)
+    assert training.begin(1).n_rows == config.batch_size / 2
+    assert training.begin(1).progress == 0
+    sum(training.step(i)["loss"] / 2 for i in range(2)).backward()
+    training.optimiser.step()
+    for name, value in export_weights(by_hand).items():
+        assert_close(export_weights(trained.model)[name], value, rtol=1e-5, atol=1e-6)
+    config.accumulate = 3
+    with pytest.raises(UsageError, match="cannot be computed in 3 equal parts"):
+        DecompositionTraining(by_hand, config, problem.batches, 0)

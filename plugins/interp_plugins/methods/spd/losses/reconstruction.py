@@ -6,18 +6,29 @@ passes replace only some modules by their components.
 Axis letters: ``r`` optional leading run dimensions.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp_plugins.methods.spd.distances import kl_per_position
 from interp_plugins.methods.spd.factored import written_out
-from interp_plugins.methods.spd.loss_config import MaskedReconConfig, StochasticReconConfig
+from interp_plugins.methods.spd.loss_config import EmbeddingReconConfig, MaskedReconConfig, StochasticReconConfig
 from interp_plugins.methods.spd.masks import Masks, static_routing, stochastic_masks, uniform_k_routing
 from interp_plugins.methods.spd.step import Step
+from interp_registry.errors import UsageError
 
-__all__ = ["HiddenActivations", "MaskedRecon", "StochasticRecon", "UnmaskedRecon", "draw_masks", "routed"]
+__all__ = [
+    "EmbeddingRecon",
+    "HiddenActivations",
+    "MaskedRecon",
+    "StochasticRecon",
+    "UnmaskedRecon",
+    "draw_masks",
+    "routed",
+]
 
 
 def draw_masks(step: Step) -> Masks:
@@ -115,3 +126,34 @@ class HiddenActivations:
             errors.append((got - want).square().sum(tuple(range(run_dims, want.dim()))))
             count += step.n_rows * want.shape[-1]
         return torch.stack(errors).sum(0) / count
+
+
+class EmbeddingRecon:
+    """``mean_s mean |emb(masks_s) - emb|^2``, summed over the width; or the divergence after the unembedding."""
+
+    def __init__(self, config: EmbeddingReconConfig) -> None:
+        self.config = config
+
+    def __call__(self, step: Step) -> Float[Tensor, "*r"]:
+        """Return the loss.
+
+        Raises:
+            UsageError: Not exactly one embedding is decomposed, or the target has no unembedding.
+        """
+        embeddings = [i for i, site in enumerate(step.model.sites) if site.is_embedding]
+        if len(embeddings) != 1:
+            raise UsageError(f"{len(embeddings)} embeddings are decomposed", "embedding_recon wants exactly one")
+        unembed = getattr(step.model.target, "unembed", None)
+        if self.config.unembed and unembed is None:
+            raise UsageError("the target has no unembedding", "leave unembed out")
+        n = step.sampling.n_samples
+        found = [self._sample(step, embeddings[0], unembed) for _ in range(n)]
+        return torch.stack(found).sum(0) / n
+
+    def _sample(self, step: Step, index: int, unembed: Callable[[Tensor], Tensor] | None) -> Tensor:
+        site = step.model.sites[index]
+        want = written_out(step.known.outputs[site.name])
+        got = step.model.site_output(site, step.inner[index], draw_masks(step), step.known.outputs[site.name])
+        if self.config.unembed and unembed is not None:
+            return kl_per_position(unembed(written_out(got)), unembed(want)).sum() / step.n_rows
+        return (written_out(got) - want).square().sum() / step.n_rows

@@ -70,6 +70,19 @@ class LanguageTarget:
             out = self.network(batch)
         return out if isinstance(out, Tensor) else getattr(out, self.output)
 
+    def unembed(self, rows: Float[Tensor, "... d"]) -> Float[Tensor, "... v"]:
+        """Return the logits that the output embedding makes of rows.
+
+        Raises:
+            UsageError: The model has none.
+        """
+        find: Any = getattr(self.network, "get_output_embeddings", None)
+        head = find() if find is not None else None
+        if head is None:
+            raise UsageError("the model has no output embedding", "leave unembed out")
+        logits: Tensor = head(rows)
+        return logits
+
     @contextmanager
     def _asking(self, at_site: AtSite) -> Iterator[None]:
         """Put a question in front of every module's own forward function, for one pass."""

@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from interp_registry.events import Event, EventSink, Progress, Scalar
 from interp_registry.stores.checkpoint import CheckpointStore
 from interp_registry.stores.records import read_record, replace_record
@@ -108,12 +106,11 @@ def _folder(store: CheckpointStore, number: int) -> Path:
     return store.folder / f"start-{number}"
 
 
-@torch.no_grad()
 def _loss(training: "DecompositionTraining", seed: int) -> float:
     """Return the mean loss over batches that no training sees, the same for every start."""
     fresh = type(training)(training.model, training.config, training.batches, seed, share=training.share)
     steps = training.config.steps * training.config.accumulate
-    return sum(float(fresh.step(steps + i)["loss"]) for i in range(_N_BATCHES)) / _N_BATCHES
+    return sum(float(fresh.step(steps + i)["loss"].detach()) for i in range(_N_BATCHES)) / _N_BATCHES
 
 
 class _Named(EventSink):

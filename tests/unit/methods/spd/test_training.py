@@ -132,6 +132,16 @@ def test_of_several_starts_the_one_with_the_least_loss_goes_on(tiny):
     assert [e for e in merged if e[1].startswith("train/")] == [e for e in single if e[1].startswith("train/")]
 
 
+def test_the_loss_that_chooses_a_start_is_the_whole_one(tiny):
+    config, problem = tiny
+    config.starts, config.stop_after = StartsConfig(n=2, steps=15), 15
+    trained, _ = _trace(config, problem)
+    fresh = DecompositionTraining(trained.model, config, problem.batches, 0)
+    terms = [fresh.step(config.steps + i) for i in range(8)]
+    whole = sum(float(t[name].detach()) * loss.coeff for t in terms for name, loss in config.losses.items()) / 8
+    assert min(trained.starts.losses) == pytest.approx(whole, rel=1e-5)
+
+
 def test_starts_that_were_interrupted_go_on_and_the_choice_is_kept(tiny, tmp_path):
     config, problem = tiny
     config.starts, config.checkpoint_every = StartsConfig(n=3, steps=15), 10

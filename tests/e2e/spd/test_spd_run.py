@@ -38,3 +38,55 @@ def test_a_run_can_be_looked_into(tmp_path):
     page = Path(shown["artifacts"][0]).read_text()
     assert "Components of tms_5-2" in page
     assert "linear1:" in page
+
+
+def _trace(run):
+    events = [json.loads(line) for line in (Path(run["folder"]) / "events.jsonl").read_text().splitlines()]
+    return {(e["step"], e["name"]): e["value"] for e in events if e["kind"] == "scalar" and "train/" in e["name"]}
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_loss_trace_of_one(tmp_path):
+    settings = ("spd", "run", "tms_5-2", "--target.path", str(TARGET), "--stop-after", "30", "--log-every", "1",
+                "--starts", "{n: 2, steps: 10}")  # fmt: skip
+    one = interp(*settings, out=tmp_path / "one")
+    two = interp(*settings, "--num-processes", "2", out=tmp_path / "two")
+    traces = [_trace(run) for run in (one, two)]
+    assert traces[0].keys() == traces[1].keys()
+    assert len({step for step, name in traces[0] if name == "train/loss"}) == 20
+    assert list(traces[1].values()) == pytest.approx(list(traces[0].values()), rel=1e-3, abs=1e-7)
+    assert two["metrics"] == pytest.approx(one["metrics"], rel=1e-2, abs=1e-6)
+
+
+def _recovered(run):
+    """Every feature has a component of its own, in the right direction, in both layers."""
+    metrics = run["metrics"]
+    assert metrics["mmcs_mean"] >= 0.999
+    assert metrics["mmcs_min"] >= 0.99
+    assert metrics["identity_ci_error/linear1"] == metrics["identity_ci_error/linear2"] == 0
+    assert metrics["live_components/linear1"] == metrics["live_components/linear2"] == 5
+    return metrics
+
+
+@pytest.mark.slow
+def test_ten_thousand_of_forty_thousand_steps_recover_every_feature(tmp_path):
+    starts = ("--starts", "{n: 3, steps: 4000}")
+    settings = ("--target.path", str(TARGET), "--stop-after", "10000", *starts)
+    metrics = _recovered(interp("spd", "run", "tms_5-2", *settings, out=tmp_path))
+    assert metrics["ml2r_mean"] >= 0.95
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", ["0", "1"])
+def test_the_whole_schedule_recovers_every_feature_from_nothing(tmp_path, seed):
+    metrics = _recovered(interp("spd", "run", "tms_5-2", "--seed", seed, out=tmp_path))
+    assert 0.97 <= metrics["ml2r_mean"] <= 1.03
+    assert metrics["faithfulness"] < 1e-6
+
+
+@pytest.mark.nightly
+def test_the_whole_schedule_finds_the_identity_in_between_from_nothing(tmp_path):
+    metrics = _recovered(interp("spd", "run", "tms_5-2-id", out=tmp_path))
+    assert 0.97 <= metrics["ml2r_mean"] <= 1.03
+    assert metrics["live_components/hidden_layers.0"] == 2
+    assert metrics["identity_ci_error"] == 0

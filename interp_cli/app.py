@@ -79,6 +79,14 @@ class RootGroup(BuiltinGroup):
             return found
         return _builtin(cmd_name) if cmd_name in available_commands() else None
 
+    def get_params(self, ctx: Any) -> Any:
+        """The options; a flag that is not given is False, because typer loads pydantic to make that of None."""
+        params = super().get_params(ctx)
+        for param in params:
+            if getattr(param, "is_flag", False) and param.default is None:
+                param.default = False
+        return params
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that the first word names.
 

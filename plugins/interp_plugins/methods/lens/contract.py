@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from interp_registry.training.config import TrainingConfig
     from interp_registry.training.loop import Trainable
 
-__all__ = ["Explains", "Explanation", "Lens", "ReadsOut", "ReadsText", "Reconstructs", "Trains"]
+__all__ = ["Explains", "Explanation", "Fits", "Lens", "ReadsOut", "ReadsText", "Reconstructs", "Trains"]
 
 
 @dataclass(frozen=True)
@@ -118,4 +118,13 @@ class Trains(Protocol):
 
         Its ``state()["weights"]`` is a superset of :meth:`Lens.weights`.
         """
+        ...
+
+
+@runtime_checkable
+class Fits(Protocol):
+    """A lens that is computed from dumped activations in closed form."""
+
+    def fit(self, dump: "Dump") -> Mapping[str, float]:
+        """Take what it needs from the training rows; numbers that tell how well it went."""
         ...

@@ -1,10 +1,14 @@
 """``interp lens``: its stages and the kind of choice ``lens``."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from interp_registry import Method, Stage, hookimpl
 
-__all__ = ["methods"]
+if TYPE_CHECKING:
+    from interp_registry.choices import Registry
+
+__all__ = ["methods", "register"]
 
 _LENS = "interp_plugins.methods.lens"
 _LOADING = {
@@ -51,7 +55,25 @@ def methods() -> Sequence[Method]:
             "Read activations: in words and in predictions",
             (dump, train),
             api=api,
-            choices={"lens": f"{_LENS}.choices:LensConfig"},
+            choices={
+                "lens": f"{_LENS}.choices:LensConfig",
+                "lens_import": f"{_LENS}.choices:LensImportConfig",
+                "lens_export": f"{_LENS}.choices:LensExportConfig",
+            },
             cite=(_BELROSE,),
         )
     ]
+
+
+@hookimpl
+def register(registry: "Registry") -> None:
+    """Add the lenses and formats."""
+    from interp_plugins.methods.lens.baselines import config as baselines
+    from interp_plugins.methods.lens.readout import config as readout
+
+    registry.add("lens", "logit", readout.LogitLensConfig)
+    registry.add("lens", "tuned", readout.TunedLensConfig)
+    registry.add("lens", "mean", baselines.MeanLensConfig)
+    registry.add("lens", "linear", baselines.LinearLensConfig)
+    registry.add("lens_import", "tuned", readout.TunedImportConfig)
+    registry.add("lens_export", "tuned", readout.TunedExportConfig)

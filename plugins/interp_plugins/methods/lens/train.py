@@ -1,9 +1,10 @@
 """The stage ``lens train``: dump where needed, train with the shared loop, store the lens."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from interp_plugins.methods.lens.config import LensTrainConfig
-from interp_plugins.methods.lens.contract import Lens, Trains
+from interp_plugins.methods.lens.contract import Fits, Lens, Trains
 from interp_plugins.methods.lens.dump import open_dump, resolve_language_model
 from interp_plugins.methods.lens.dumped import Dump
 from interp_plugins.methods.lens.parts import Parts
@@ -40,14 +41,18 @@ def run(config: LensTrainConfig, ctx: RunContext) -> Result:
     dump, state = _dump(config, model, ctx)
     lens: Lens = config.method.build(model, dump)
     summary: TrainingSummary | None = None
+    fitted: Mapping[str, float] = lens.fit(dump) if isinstance(lens, Fits) else {}
     if isinstance(lens, Trains):
-        trainable = lens.trainable(dump, config.training, ctx.seed)
-        summary = train(trainable, config.training, ctx.seed, Tools.of(ctx, config.training))
+        training = config.method.recipe(config.training)
+        trainable = lens.trainable(dump, training, ctx.seed)
+        summary = train(trainable, training, ctx.seed, Tools.of(ctx, training))
     facts = {"dump": dump.entry.key, "dump_digest": dump.digest, "seed": ctx.seed}
     if summary is not None:
         facts["steps"] = summary.steps
     files = save_lens(ctx.run.artifact("lens/lens.json").parent, lens, config.method, model, dump, facts)
-    return _result(lens, summary, dump, state, files)
+    result = _result(lens, summary, dump, state, files)
+    result.scalars |= fitted
+    return result
 
 
 def _dump(config: LensTrainConfig, model: CausalLanguageModel, ctx: RunContext) -> tuple[Dump, str]:

@@ -1,0 +1,1 @@
+"""Lenses that predict the next token from an activation."""

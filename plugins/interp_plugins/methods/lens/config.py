@@ -8,7 +8,15 @@ from interp_plugins.methods.lens.choices import LensConfig, LensExportConfig, Le
 from interp_plugins.models.config import LoadOptions, ModelKind
 from interp_registry.training.config import TrainingConfig
 
-__all__ = ["DumpConfig", "DumpSettings", "ExportConfig", "ImportConfig", "LensTrainConfig", "PatchscopeOptions", "ShowConfig"]
+__all__ = [
+    "DumpConfig",
+    "DumpSettings",
+    "ExportConfig",
+    "ImportConfig",
+    "LensTrainConfig",
+    "PatchscopeOptions",
+    "ShowConfig",
+]
 
 _MODELS = "interp_plugins.embedded.zoo:names"
 

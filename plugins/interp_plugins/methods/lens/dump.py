@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,22 +14,23 @@ from interp_plugins.methods.extract.shard_writer import own_shards, provenance_o
 from interp_plugins.methods.extract.sources import text_source
 from interp_plugins.methods.lens.config import DumpConfig, DumpSettings
 from interp_plugins.methods.lens.dumped import Dump, dump_plan
+from interp_plugins.methods.lens.loading import resolve_language_model
 from interp_plugins.methods.lens.parts import Parts
 from interp_plugins.methods.lens.positions import Positions
 from interp_plugins.models.hardware import choose_device, choose_dtype
 from interp_plugins.models.language import CausalLanguageModel
-from interp_plugins.models.resolve import ResolvedModel, resolve_model
+from interp_plugins.models.resolve import ResolvedModel
 from interp_registry.contracts.data import Dataset
 from interp_registry.contracts.method import Result, RunContext
 from interp_registry.contracts.model import Encoded
-from interp_registry.errors import ConfigError, DataError, UsageError
+from interp_registry.errors import ConfigError, DataError
 from interp_registry.figures import Table
 from interp_registry.stores.activations import ActivationEntry, vector_name
 from interp_registry.stores.background import BackgroundWriter
 from interp_registry.stores.features import FeatureRequest
 from interp_registry.tensors.layers import Layer, select_layers
 
-__all__ = ["Dumper", "choose_layers", "dump_request", "open_dump", "resolve_language_model", "run"]
+__all__ = ["Dumper", "choose_layers", "dump_request", "open_dump", "run"]
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _FP16_LIMIT = 6e4
@@ -66,21 +67,6 @@ def run(config: DumpConfig, ctx: RunContext) -> Result:
         title="Activations of the training rows",
     )
     return Result(scalars=scalars, tables=[table], artifacts=[dump.entry.path])
-
-
-def resolve_language_model(name: str, settings: DumpSettings, device: str) -> ResolvedModel:
-    """Look a language model up; no weights are read.
-
-    Raises:
-        UsageError: It reads no text.
-    """
-    options = settings.loading
-    if options.device == "auto":
-        options = replace(options, device=device)
-    found = resolve_model(name, options, settings.kind)
-    if found.modality != "language":
-        raise UsageError(f"{name} is no language model", "choose one that predicts the next token")
-    return found
 
 
 def choose_layers(choice: str, n_layers: int) -> tuple[int, ...]:
@@ -139,7 +125,7 @@ def open_dump(
         if getattr(settings, name) < 1:
             raise ConfigError(f"{getattr(settings, name)} is too few", name, "at least 1")
     positions = Positions.parse(settings.positions)
-    resolved = resolve_language_model(model_name, settings, ctx.device)
+    resolved = resolve_language_model(model_name, settings.loading, settings.kind, ctx.device)
     dataset = select_dataset(settings.dataset, settings.limit)
     request = dump_request(resolved, dataset, settings, ctx.seed)
     entry = ctx.activations.find(request)

@@ -216,17 +216,30 @@ class Dump:
         """Numbers of the rows to judge by; no document has rows here and among the training rows."""
         return self._in_validation.nonzero()[:, 0]
 
-    def rows(self, indices: "Int[Tensor, 'n']", layer: int) -> Rows:
-        """Some rows at one layer, in the order asked for.
+    def _column(self, layer: int) -> str:
+        if layer not in self._addresses:
+            known = ", ".join(map(str, self.layers))
+            raise UsageError(f"layer {layer} was not dumped", f"dumped are {known}")
+        return vector_name(self._addresses[layer])
+
+    def activations(self, indices: "Int[Tensor, 'n']", layer: int) -> "Float[Tensor, 'n d']":
+        """The vectors alone of some rows at one layer, in float32 and in the order asked for.
 
         Raises:
             UsageError: The layer was not dumped.
             DataError: A row does not exist.
         """
-        if layer not in self._addresses:
-            known = ", ".join(map(str, self.layers))
-            raise UsageError(f"layer {layer} was not dumped", f"dumped are {known}")
-        vectors = vector_name(self._addresses[layer])
+        vectors = self._column(layer)
+        return self.entry.read(indices, (vectors,))[vectors].float()
+
+    def rows(self, indices: "Int[Tensor, 'n']", layer: int) -> Rows:
+        """Some rows at one layer with their texts, in the order asked for.
+
+        Raises:
+            UsageError: The layer was not dumped.
+            DataError: A row does not exist.
+        """
+        vectors = self._column(layer)
         found = self.entry.read(indices, ("token_ids", "length", "position", "doc_id", vectors))
         return Rows(
             found[vectors].float(),
@@ -269,7 +282,7 @@ def _moments(dump: Dump, layer: int) -> Statistics:
     total, unit, squares = (torch.zeros(dump.width, dtype=torch.float64) for _ in range(3))
     norms, largest, n_rows = 0.0, 0.0, len(dump.training_rows)
     for part in dump.training_rows.split(_CHUNK):
-        values = dump.rows(part, layer).activations.double()
+        values = dump.activations(part, layer).double()
         lengths = values.norm(dim=1, keepdim=True)
         total += values.sum(0)
         squares += values.square().sum(0)

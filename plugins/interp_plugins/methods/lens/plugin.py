@@ -45,6 +45,33 @@ def methods() -> Sequence[Method]:
         flags={**_LOADING, "steps": "training.steps"},
         examples=("lens train tuned lm-d128 --steps 250",),
     )
+    show = Stage(
+        "show",
+        "Show what a lens reads in a text: predictions at every layer and token, explanations, patchscopes.",
+        f"{_LENS}.config:ShowConfig",
+        f"{_LENS}.show:run",
+        flags=_LOADING,
+        examples=(
+            'lens show logit lm-d128 --text "a red circle is above"',
+            'lens show RUN lm-d128 --text "a red circle is above" --layers 1-3 --patchscope --patch.prompt "a red circle is above a"',
+        ),
+    )
+    bring = Stage(
+        "import",
+        "Bring in a lens, or activations, of another tool.\n\nNothing in a file is executed.",
+        f"{_LENS}.config:ImportConfig",
+        f"{_LENS}.exchange:run_import",
+        flags=_LOADING,
+        examples=("lens import tuned ./my-lens --model lm-d128",),
+    )
+    write = Stage(
+        "export",
+        "Write a lens for another tool.",
+        f"{_LENS}.config:ExportConfig",
+        f"{_LENS}.exchange:run_export",
+        flags=_LOADING,
+        examples=("lens export tuned RUN --to ./my-lens",),
+    )
     api = {
         "load_lens": f"{_LENS}.stored:load_lens",
         "open_activations": f"{_LENS}.dumped:Dump",
@@ -53,7 +80,7 @@ def methods() -> Sequence[Method]:
         Method(
             "lens",
             "Read activations: in words and in predictions",
-            (dump, train),
+            (dump, train, show, bring, write),
             api=api,
             choices={
                 "lens": f"{_LENS}.choices:LensConfig",

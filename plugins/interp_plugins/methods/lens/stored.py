@@ -65,7 +65,9 @@ def save_lens(
         The two files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    moments = {layer: source.statistics(layer) for layer in source.layers}
+    moments = (
+        source.moments if isinstance(source, DumpOutline) else {one: source.statistics(one) for one in source.layers}
+    )
     tensors = {f"weights/{name}": value.detach().cpu().contiguous() for name, value in lens.weights().items()}
     for layer, one in moments.items():
         tensors |= {f"statistics/{layer}/mean": one.mean, f"statistics/{layer}/std": one.std}
@@ -78,6 +80,7 @@ def save_lens(
         "revision": model.info.revision,
         "unembedding": unembedding_digest(model),
         "layers": list(lens.layers),
+        "source_layers": list(source.layers),
         "width": source.width,
         "statistics": {str(layer): {name: getattr(one, name) for name in _NUMBERS} for layer, one in moments.items()},
         "describe": dict(lens.describe()),
@@ -150,4 +153,4 @@ def _outline(record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> DumpOu
     for layer, numbers in record["statistics"].items():
         mean, std = tensors[f"statistics/{layer}/mean"], tensors[f"statistics/{layer}/std"]
         moments[int(layer)] = Statistics(mean.to(torch.float32), std.to(torch.float32), **numbers)
-    return DumpOutline(tuple(moments), int(record["width"]), moments)
+    return DumpOutline(tuple(record["source_layers"]), int(record["width"]), moments)

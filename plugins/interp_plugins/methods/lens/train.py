@@ -5,9 +5,9 @@ from typing import Any
 
 from interp_plugins.methods.lens.config import LensTrainConfig
 from interp_plugins.methods.lens.contract import Fits, Lens, Trains
-from interp_plugins.methods.lens.dump import open_dump, resolve_language_model
+from interp_plugins.methods.lens.dump import open_dump
 from interp_plugins.methods.lens.dumped import Dump
-from interp_plugins.methods.lens.parts import Parts
+from interp_plugins.methods.lens.loading import load_frozen
 from interp_plugins.methods.lens.stored import save_lens
 from interp_plugins.models.language import CausalLanguageModel
 from interp_registry.contracts.method import Result, RunContext
@@ -15,18 +15,7 @@ from interp_registry.errors import UsageError
 from interp_registry.figures import Table
 from interp_registry.training.loop import Tools, TrainingSummary, train
 
-__all__ = ["load_for_lens", "run"]
-
-
-def load_for_lens(name: str, config: Any, ctx: RunContext) -> CausalLanguageModel:
-    """The frozen causal language model that lenses read; without gradients.
-
-    Raises:
-        UsageError: It predicts no next token.
-    """
-    model = Parts(resolve_language_model(name, config, ctx.device).load()).model
-    model.module.requires_grad_(requires_grad=False)
-    return model
+__all__ = ["by_layer", "run"]
 
 
 def run(config: LensTrainConfig, ctx: RunContext) -> Result:
@@ -37,7 +26,7 @@ def run(config: LensTrainConfig, ctx: RunContext) -> Result:
     Raises:
         InterpError: The loss is not finite, or model, data or activations cannot be had.
     """
-    model = load_for_lens(config.model, config, ctx)
+    model = load_frozen(config.model, config.loading, config.kind, ctx.device)
     dump, state = _dump(config, model, ctx)
     lens: Lens = config.method.build(model, dump)
     summary: TrainingSummary | None = None
@@ -51,7 +40,9 @@ def run(config: LensTrainConfig, ctx: RunContext) -> Result:
         facts["steps"] = summary.steps
     files = save_lens(ctx.run.artifact("lens/lens.json").parent, lens, config.method, model, dump, facts)
     result = _result(lens, summary, dump, state, files)
-    result.scalars |= fitted
+    if fitted:
+        result.tables.append(Table.of_records(by_layer(fitted), title="Training rows"))
+        result.data["fitted"] = dict(fitted)
     return result
 
 
@@ -82,8 +73,22 @@ def _result(lens: Lens, summary: TrainingSummary | None, dump: Dump, state: str,
         "dumped": state,
     }
     result = Result(scalars=scalars, artifacts=[files[0].parent], data={"lens": dict(lens.describe())})
-    if summary is not None:
-        result.scalars |= {**{f"train_{name}": value for name, value in summary.losses.items()}, **summary.metrics}
-        rows = tuple({**summary.losses, **summary.metrics}.items())
-        result.tables.append(Table(("measure", "value"), rows, title="At the end of training"))
+    if summary is None:
+        return result
+    result.scalars |= {name: value for name, value in summary.losses.items() if "/" not in name}
+    result.data["training"], result.data["validation"] = summary.losses, summary.metrics
+    for title, values in (("Training rows, last batch", summary.losses), ("Validation rows", summary.metrics)):
+        records = by_layer(values)
+        if records:
+            result.tables.append(Table.of_records(records, title=title))
     return result
+
+
+def by_layer(values: Mapping[str, float]) -> list[dict[str, Any]]:
+    """One record per layer out of values that are named ``measure/layer``."""
+    records: dict[int, dict[str, Any]] = {}
+    for name, value in values.items():
+        measure, _, layer = name.partition("/")
+        if layer.isdigit():
+            records.setdefault(int(layer), {"layer": int(layer)})[measure] = value
+    return [records[layer] for layer in sorted(records)]

@@ -78,3 +78,11 @@ def corpus(tmp_path_factory):
     lines = [json.dumps({"id": str(i), "text": text}) for i, text in enumerate(tiny_models.texts(40))]
     file.write_text("\n".join(lines) + "\n")
     return file
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plugins():
+    """The first-party lenses are registered."""
+    from interp_registry.discovery import discover
+
+    discover()

@@ -77,7 +77,7 @@ class LinearLens:
             mean = dump.statistics(layer).mean.double()
             spread = torch.zeros(dump.width, dump.width, dtype=torch.float64)
             for part in dump.training_rows.split(_CHUNK):
-                centred = dump.rows(part, layer).activations.double() - mean
+                centred = dump.activations(part, layer).double() - mean
                 spread += centred.T @ centred
             values, vectors = torch.linalg.eigh(spread)
             self.bases[layer] = _with_sign(vectors.flip(1)[:, : self.config.rank]).float().contiguous()

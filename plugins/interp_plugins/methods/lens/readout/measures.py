@@ -106,7 +106,7 @@ def readout_scores(
     sums, n_next = torch.zeros(4, dtype=torch.float64), 0
     for part in indices.split(_CHUNK):
         rows = dump.rows(part, layer)
-        final = parts.readout(dump.rows(part, parts.n_layers).activations.to(parts.device)).float()
+        final = parts.readout(dump.activations(part, parts.n_layers).to(parts.device)).float()
         logits = lens.readout(rows.activations.to(parts.device), layer).float()
         sums[0] += divergence(final, logits).double().sum().cpu()
         sums[1] += entropy(logits).double().sum().cpu()
@@ -115,7 +115,9 @@ def readout_scores(
         kept = there < rows.lengths
         following = rows.token_ids[kept].gather(1, there[kept][:, None])[:, 0].to(parts.device)
         if len(following):
-            sums[3] += functional.cross_entropy(logits[kept.to(logits.device)], following, reduction="sum").double().cpu()
+            sums[3] += (
+                functional.cross_entropy(logits[kept.to(logits.device)], following, reduction="sum").double().cpu()
+            )
             n_next += len(following)
     n_rows = len(indices)
     kl, spread, agreement = (float(value) / n_rows for value in sums[:3])

@@ -84,8 +84,8 @@ class TunedTraining:
         first = self.dump.rows(indices, layers[0])
         kept, target = self._target(indices, first)
         for layer in layers:
-            rows = first if layer == layers[0] else self.dump.rows(indices, layer)
-            activations = rows.activations[kept].to(parts.device)
+            values = first.activations if layer == layers[0] else self.dump.activations(indices, layer)
+            activations = values[kept].to(parts.device)
             logits = (self.lens.readout(activations, layer) if tuned else parts.readout(activations)).float()
             if self.config.loss == "ce":
                 yield layer, functional.cross_entropy(logits, target)
@@ -103,7 +103,7 @@ class TunedTraining:
         if self.config.loss == "ce":
             return kept, rows.token_ids[kept].gather(1, there[kept][:, None])[:, 0].to(parts.device)
         if shift == 0 and parts.n_layers in self.dump.layers:
-            return kept, parts.readout(self.dump.rows(indices, parts.n_layers).activations.to(parts.device)).float()
+            return kept, parts.readout(self.dump.activations(indices, parts.n_layers).to(parts.device)).float()
         ids, mask = rows.token_ids[kept], mask_of(rows.lengths[kept], rows.token_ids.shape[1])
         return kept, parts.logits(parts.batch(ids, mask), there[kept])[:, 0].float()
 
@@ -119,4 +119,3 @@ def _optimiser(lens: TunedLens) -> torch.optim.Optimizer:
     return torch.optim.SGD(
         trained, lr=rate, momentum=config.momentum, weight_decay=config.weight_decay, nesterov=nesterov
     )
-

@@ -33,6 +33,11 @@ class ImageFolderConfig(DatasetConfig):
 
     path: Path = Path()
     """The folder."""
+    captions: Path | None = None
+    """File of their texts in place of ``metadata.jsonl`` (JSONL, CSV, TSV, Parquet): rows name their image as ``file_name``, or
+    are in the order of the sorted paths."""
+    text: str = "text"
+    """Column of the text; a list of texts counts as several captions."""
 
 
 @dataclass

@@ -12,7 +12,7 @@ from interp_plugins.datasets.config import ImageFolderConfig
 from interp_plugins.datasets.paths import IMAGE_ENDINGS, inside, open_image
 from interp_plugins.datasets.tables import READERS, file_digest
 from interp_registry.contracts.data import CaptionedImage, Dataset, ImageSample, SampleModality
-from interp_registry.errors import DataError
+from interp_registry.errors import DataError, UnknownNameError
 
 __all__ = ["ImageFolder"]
 
@@ -21,28 +21,35 @@ class ImageFolder(Dataset):
     """Images below a folder in the order of their paths, or those that its ``metadata.jsonl`` lists, with captions.
 
     The metadata has one object per line with ``file_name`` and, if captions are wanted, ``text`` (one or a list) and
-    ``origin``.
+    ``origin``. Another file given as ``captions`` takes its place; its rows may leave out ``file_name``.
 
     Args:
         config: Which folder.
 
     Raises:
         DataError: The folder has no image, or its metadata is wrong.
+        UnknownNameError: The file of captions has no such column.
     """
 
     def __init__(self, config: ImageFolderConfig) -> None:
         self.root = config.path
         self.name = config.path.resolve().name
-        metadata = self.root / "metadata.jsonl"
-        self._rows: list[dict[str, Any]] = READERS[".jsonl"](metadata) if metadata.is_file() else []
-        if self._rows:
-            self._files = [self._named(row, number) for number, row in enumerate(self._rows, start=1)]
+        self._text = config.text
+        metadata = config.captions or self.root / "metadata.jsonl"
+        self._rows = _rows_of(metadata) if metadata.is_file() or config.captions else []
+        if config.captions and self._text not in self._rows[0]:
+            raise UnknownNameError("column", self._text, list(self._rows[0]), str(metadata))
+        if self._rows and ("file_name" in self._rows[0] or not config.captions):
+            self._files = [self._named(row, number, metadata) for number, row in enumerate(self._rows, start=1)]
         else:
             found = (path for path in self.root.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
             self._files = sorted(found, key=lambda path: path.relative_to(self.root).as_posix())
         if not self._files:
             raise DataError(f"{self.root} has no images", f"known endings: {', '.join(sorted(IMAGE_ENDINGS))}")
-        captioned = bool(self._rows) and all("text" in row for row in self._rows)
+        if self._rows and len(self._rows) != len(self._files):
+            counts = f"{self.root} has {len(self._files)} images and {metadata} {len(self._rows)} rows"
+            raise DataError(counts, "give each row the path of its image within the folder, as 'file_name'")
+        captioned = bool(self._rows) and all(self._text in row for row in self._rows)
         kinds: set[SampleModality] = {"vision", "language"} if captioned else {"vision"}
         self.modalities = frozenset(kinds)
 
@@ -83,14 +90,29 @@ class ImageFolder(Dataset):
         """Path of an image within the folder."""
         return self._relative(self._files[index])
 
-    def _named(self, row: dict[str, Any], number: int) -> Path:
+    def _named(self, row: dict[str, Any], number: int, metadata: Path) -> Path:
         if not isinstance(row.get("file_name"), str):
-            raise DataError(f"{self.root / 'metadata.jsonl'}, row {number}: no 'file_name'")
+            raise DataError(f"{metadata}, row {number}: no 'file_name'")
         return inside(self.root, row["file_name"])
 
     def _relative(self, path: Path) -> str:
         return path.resolve().relative_to(self.root.resolve()).as_posix()
 
     def _texts(self, index: int) -> tuple[str, ...]:
-        value = self._rows[index]["text"]
+        value = self._rows[index][self._text]
         return (value,) if isinstance(value, str) else tuple(str(text) for text in value)
+
+
+def _rows_of(path: Path) -> list[dict[str, Any]]:
+    """Rows of a table.
+
+    Raises:
+        DataError: It is missing, of an unknown kind, malformed or empty.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None or not path.is_file():
+        raise DataError(f"there is no table {str(path)!r}", f"known endings: {', '.join(READERS)}")
+    rows = reader(path)
+    if not rows and path.name != "metadata.jsonl":
+        raise DataError(f"{path} has no rows")
+    return rows

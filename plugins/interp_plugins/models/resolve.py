@@ -180,11 +180,22 @@ def _on_hub(name: str, options: LoadOptions, kind: ModelKind) -> ResolvedModel:
     plain = "/" not in name
     if plain and kind == "auto" and _looks_misspelt(name):
         raise UnknownNameError("model", name, _known_names("auto"))
+    _require_hub_name(name)
     try:
         return _huggingface(name, HuggingFaceModelConfig(**dataclasses.asdict(options), name=name))
     except OfflineError as err:
         hint = f"known without a network: {', '.join(zoo.names())}" if plain else err.hint
         raise OfflineError(f"{name!r} is no model known here, and the hub cannot be asked", hint) from err
+
+
+def _require_hub_name(name: str) -> None:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError as err:
+        raise UsageError(f"{name!r} is no model known here, no folder, and no possible name on the hub") from err
 
 
 def _looks_misspelt(name: str) -> bool:

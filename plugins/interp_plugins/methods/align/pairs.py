@@ -178,7 +178,7 @@ def check_samples(models: Sequence[ModelBank]) -> None:
             raise DataError(
                 f"{first.name} and {other.name} were shown different samples: row {at} is {first.features.ids[at]!r} in one and "
                 f"{other.features.ids[at]!r} in the other",
-                "extract both from the same data set",
+                "extract both from the same data set; a folder of images and a file of texts are one as FOLDER:captions=FILE",
             )
 
 

@@ -123,7 +123,7 @@ def _readable(model: ResolvedModel, dataset: Dataset, config: ExtractConfig, *, 
     if parts and not readable and explicit:
         raise DataError(
             f"{model.name} reads {_needs(parts)}, and the data set {dataset.name} has {_offers(dataset)} only",
-            "choose another data set with --dataset",
+            "choose another data set with --dataset; a folder of images with a file of texts is FOLDER:captions=FILE",
         )
     return readable
 

@@ -175,6 +175,40 @@ def test_a_prompt_without_a_place_is_refused_and_captions_are_joined(tmp_path) -
         texts_of(dataset, [0], (0,), "nothing")
 
 
+def folder_and_texts(tmp_path, rows: list[dict]) -> str:
+    (tmp_path / "photos").mkdir()
+    for shade, name in enumerate(("b.png", "a.png")):
+        picture(shade).save(tmp_path / "photos" / name)
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return f"{tmp_path / 'photos'}:captions={tmp_path / 'texts.jsonl'}"
+
+
+def test_captions_of_a_folder_may_come_from_another_file_in_the_order_of_the_images(tmp_path) -> None:
+    dataset = select_dataset(folder_and_texts(tmp_path, [{"say": "first"}, {"say": "second"}]) + ",text=say")
+    assert [dataset[row].captions for row in range(2)] == [("first",), ("second",)]
+    assert [dataset.key(row) for row in range(2)] == ["a.png", "b.png"]
+    assert dataset.modalities == {"vision", "language"}
+
+
+def test_captions_that_name_their_images_may_be_in_any_order(tmp_path) -> None:
+    rows = [{"file_name": "b.png", "text": "B"}, {"file_name": "a.png", "text": "A"}]
+    dataset = select_dataset(folder_and_texts(tmp_path, rows))
+    assert [(dataset.key(row), dataset.text(row)) for row in range(2)] == [("b.png", "B"), ("a.png", "A")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "match"),
+    [
+        ([{"text": "one"}], DataError, "2 images and .* 1 rows"),
+        ([{"caption": "one"}, {"caption": "two"}], UnknownNameError, "column 'text'"),
+        ([], DataError, "has no rows"),
+    ],
+)
+def test_captions_that_do_not_fit_the_images_are_refused(tmp_path, rows, error, match) -> None:
+    with pytest.raises(error, match=match):
+        select_dataset(folder_and_texts(tmp_path, rows))
+
+
 def test_metadata_may_not_lead_out_of_the_folder(tmp_path) -> None:
     (tmp_path / "data").mkdir()
     picture(1).save(tmp_path / "secret.png")

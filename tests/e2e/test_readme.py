@@ -1,14 +1,18 @@
 """What the README and the documentation say is there is there."""
 
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 from interp_cli.__main__ import run
 from interp_cli.app import build_app
+from interp_cli.arguments import parse
 from interp_registry.discovery import discover
+from interp_registry.errors import InterpError
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -40,6 +44,44 @@ def test_every_command_in_the_pages_exists():
             missing.append(f"{page}: interp {word} {second}")
     assert missing == []
     assert len(command_lines()) > 10
+
+
+def spoken_lines():
+    """Every command line of the pages: lines of code blocks that begin with ``interp``, and such words between backticks."""
+    for page in PAGES:
+        text = page.read_text().replace("\\\n", " ")
+        blocks = re.findall(r"^```(?:sh|console|)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+        spans = re.findall(r"`(interp [^`\n]+)`", text)
+        yield from ((page.name, line) for line in [*lines, *spans] if re.match(r"interp [a-z][^\[|]*$", line))
+
+
+def complaint(root, words):
+    """Why a command line of the pages cannot be read, or None; values are not looked at."""
+    command, path = root, "interp"
+    while (words and words[0] in getattr(command, "commands", {})) or command is root:
+        path, command = f"{path} {words[0]}", command.get_command(None, words[0])
+        words = words[1:]
+    stage = getattr(command, "stage", None) or getattr(getattr(command, "method", None), "default_stage", None)
+    try:
+        if stage is not None:
+            parse(words, stage)
+        elif not hasattr(command, "commands"):
+            command.make_context(path, list(words))
+    except (InterpError, typer.BadParameter.__bases__[0]) as err:
+        return None if "Missing parameter" in str(err) else str(err)  # prose may name a command without its arguments
+    return None
+
+
+def test_every_option_in_the_pages_exists():
+    root = build_app(discover())
+    wrong = []
+    for page, line in spoken_lines():
+        words = [word for word in shlex.split(line, comments=True)[1:] if word not in ("...", "…")]
+        reason = None if "--help" in words else complaint(root, words)
+        wrong += [f"{page}: {line}: {reason}"] if reason else []
+    assert wrong == []
+    assert len(list(spoken_lines())) > 100
 
 
 def test_the_python_of_the_readme_runs():

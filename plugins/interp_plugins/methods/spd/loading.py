@@ -57,17 +57,25 @@ class Stored:
 
 
 def find_decomposition(name: str, ctx: RunContext) -> Path:
-    """Return the folder of a decomposition: a run's id, a run's folder or the folder itself.
+    """Return the folder of a decomposition: a run's id, its beginning or ending, "last", a run's folder or the folder itself.
 
     Raises:
-        UsageError: Nothing of that name holds a decomposition.
+        UsageError: Nothing of that name, or several runs, hold a decomposition.
     """
     given = Path(name).expanduser()
-    candidates = [given, given / _FOLDER, ctx.run.path.parent / name / _FOLDER]
-    for folder in candidates:
+    for folder in (given, given / _FOLDER):
         if (folder / _RECORD).is_file():
             return folder
-    raise UsageError(f"{name!r} is no decomposition", "give the id or folder of a finished `interp spd run`")
+    runs = [path for path in sorted(ctx.run.path.parent.iterdir()) if (path / _FOLDER / _RECORD).is_file()]
+    named = [path for path in runs if name and (path.name.startswith(name) or path.name.endswith(name))]
+    matches = runs[-1:] if name == "last" else named
+    if len(matches) > 1:
+        raise UsageError(f"{name!r} could be {', '.join(path.name for path in matches[:8])}", "write more of it")
+    if not matches:
+        raise UsageError(
+            f"{name!r} is no decomposition", 'give "last", or the id or folder of a finished `interp spd run`'
+        )
+    return matches[0] / _FOLDER
 
 
 def load_decomposition(name: str, ctx: RunContext) -> Stored:

@@ -1,4 +1,4 @@
-.PHONY: install install-dev check type format test test-all docs lock
+.PHONY: install install-dev check type format test test-all pages docs lock
 
 RUN = uv run
 
@@ -27,6 +27,9 @@ test:               ## fast tests: at most six minutes on two cores
 
 test-all:           ## the slow ones too
 	$(RUN) pytest -m "not nightly"
+
+pages:              ## write docs/commands: the help page of every command
+	$(RUN) python docs/make_command_pages.py
 
 docs:               ## build the documentation, strictly
 	$(RUN) mkdocs build --strict

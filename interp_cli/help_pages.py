@@ -36,6 +36,13 @@ def completion_help(text: str | None) -> str:
     return line if len(line) <= _COMPLETION_WIDTH else line[:_COMPLETION_WIDTH].rsplit(" ", 1)[0] + " ..."
 
 
+def reflowed(text: str) -> Text:
+    """A help text whose paragraphs fill the terminal, wherever their lines end in the source; lists stay as they are."""
+    paragraphs = text.strip().split("\n\n")
+    is_list = [any(line.startswith((" ", "-", "*")) for line in paragraph.split("\n")) for paragraph in paragraphs]
+    return Text("\n\n".join(p if kept else " ".join(p.split()) for p, kept in zip(paragraphs, is_list, strict=True)))
+
+
 def show_page(parts: Sequence[Any]) -> None:
     """Print the parts of a help page with an empty line between them."""
     console.out().file.write(page_text(parts) + "\n")
@@ -81,7 +88,7 @@ def group_help(path: str, text: str, commands: Mapping[str, str], default: Stage
     line = usage(f"{path} COMMAND [OPTIONS]" + (f"\n      {path} ... [OPTIONS]" if default else ""))
     note = Text(f"Without a command it runs `{default.name}`: {default.help.splitlines()[0]}") if default else None
     hint = Text(f"{path} COMMAND --help explains one command.", style="dim")
-    return [part for part in (line, Text(text.strip()), note, section("Commands", rows), hint) if part is not None]
+    return [part for part in (line, reflowed(text), note, section("Commands", rows), hint) if part is not None]
 
 
 def plain_command_help(path: str, command: Any, context: Any) -> list[Any]:
@@ -92,7 +99,8 @@ def plain_command_help(path: str, command: Any, context: Any) -> list[Any]:
             word = param.name.upper() + ("..." if param.nargs == -1 else "")
             arguments.append((word if param.required else f"[{word}]", "", escape(getattr(param, "help", None) or "")))
     words = " ".join(name for name, _, _ in arguments)
-    parts = [usage(" ".join(filter(None, [path, words, "[OPTIONS]"]))), Text((command.help or "").strip())]
+    rest = "-- COMMAND ..." if command.context_settings.get("allow_extra_args") else ""
+    parts = [usage(" ".join(filter(None, [path, words, "[OPTIONS]", rest]))), reflowed(command.help or "")]
     sections = [section("Arguments", arguments), options_section(command, context)]
     return [*parts, *(part for part in sections if part is not None)]
 

@@ -19,6 +19,7 @@ from interp_registry.contracts.method import Stage
 __all__ = ["help_text", "stage_help"]
 
 _SHOWN_CHOICES = 40
+_KIND_WIDTH = 24
 
 
 def help_text(path: str, stage: Stage[Any]) -> str:
@@ -38,10 +39,9 @@ def _default_text(schema: FieldSchema) -> str:
 
 
 def _describe(schema: FieldSchema) -> str:
-    values = [] if type_name(schema.annotation) == "bool" else schema.values
     notes: list[str] = []
-    if values and choice_root(schema.annotation) is None and element_choice_root(schema.annotation) is None:
-        notes.append("one of " + ", ".join(values))
+    if _is_enumeration(schema) and len(type_name(schema.annotation)) > _KIND_WIDTH:
+        notes.append("one of " + ", ".join(schema.values))
     default = _default_text(schema)
     if default:
         notes.append(default)
@@ -52,7 +52,14 @@ def _describe(schema: FieldSchema) -> str:
 def _option_row(schema: FieldSchema, prefix: str = "") -> tuple[str, str, str]:
     name = f"--{prefix}.{schema.name}" if prefix else ", ".join([*schema.flags, schema.option])
     kind = type_name(schema.annotation)
-    return name, "" if kind == "bool" else kind.upper() if len(kind) <= 24 else "VALUE", _describe(schema)
+    shown = kind if _is_enumeration(schema) else kind.upper()
+    return name, "" if kind == "bool" else shown if len(kind) <= _KIND_WIDTH else "VALUE", _describe(schema)
+
+
+def _is_enumeration(schema: FieldSchema) -> bool:
+    """Whether a field takes one of a few words, which are shown as they are typed."""
+    roots = choice_root(schema.annotation), element_choice_root(schema.annotation)
+    return bool(schema.values) and type_name(schema.annotation) != "bool" and roots == (None, None)
 
 
 def _choices_section(schema: FieldSchema, chosen: str | None) -> list[Group]:

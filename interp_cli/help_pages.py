@@ -21,6 +21,7 @@ __all__ = [
     "options_section",
     "page_text",
     "plain_command_help",
+    "reflowed",
     "section",
     "show_page",
     "usage",

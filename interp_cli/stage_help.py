@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
-from interp_cli.help_pages import page_text, section, usage
+from interp_cli.help_pages import page_text, reflowed, section, usage
 from interp_cli.options import StageOptions
 from interp_registry.choices import choice_names
 from interp_registry.config_io import FieldSchema, choice_root, encode, fields_of
@@ -97,7 +97,7 @@ def stage_help(path: str, stage: Stage[Any], given: Mapping[str, str | None]) ->
     schemas = [schema for schema in fields_of(stage.config_type).values() if not schema.hidden]
     positional = [schema for schema in schemas if schema.positional]
     words = " ".join(_word(schema) for schema in positional)
-    parts: list[Any] = [usage(" ".join(filter(None, [path, words, "[OPTIONS]"]))), Text(stage.help.strip())]
+    parts: list[Any] = [usage(" ".join(filter(None, [path, words, "[OPTIONS]"]))), reflowed(stage.help)]
     parts.append(section("Arguments", ((s.name.upper(), type_name(s.annotation), _describe(s)) for s in positional)))
     own = [_option_row(schema) for schema in schemas if not schema.positional]
     own += [(f"--{flag}", "", f"the same as --{target}") for flag, target in stage.flags.items()]

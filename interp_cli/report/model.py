@@ -62,10 +62,14 @@ class RunReport:
 
     @property
     def figures(self) -> list[Figure]:
-        """The result's figures; then curves of the scalars, and heat maps that the result does not show."""
+        """The result's figures; then curves of the scalars, and heat maps that the result does not show.
+
+        Heat maps called ``live/...`` are for dashboards only.
+        """
         shown = list(self.result.figures)
         titles = {figure.title for figure in shown}
-        latest = {event.name: event.figure for event in self.events if isinstance(event, HeatMapEvent)}
+        kept = [e for e in self.events if isinstance(e, HeatMapEvent) and not e.name.startswith("live/")]
+        latest = {event.name: event.figure for event in kept}
         return shown + _curves(self.events) + [figure for figure in latest.values() if figure.title not in titles]
 
     @property

@@ -34,7 +34,7 @@ def test_every_command_of_the_tour_works_in_the_order_of_the_page(interp, tmp_pa
     for line in commands():
         words = shlex.split(line, comments=True)
         if words[0] == "interp":
-            answer = interp(*words[1:])
+            answer = interp(*words[1:], OMP_NUM_THREADS="1")
             assert answer.code == 0, f"{line}: {answer.text}"
             said[" ".join(words[1:3])] = answer.out
         else:
@@ -44,7 +44,7 @@ def test_every_command_of_the_tour_works_in_the_order_of_the_page(interp, tmp_pa
     assert said["store ls"].count("texts.jsonl") == 2
     assert "spd run" in said["runs list"]
     assert (tmp_path / "tour-report" / "index.html").stat().st_size > 10_000
-    assert (tmp_path / "my-metric" / "pyproject.toml").is_file()
+    assert (tmp_path / "interp-my-metric" / "pyproject.toml").is_file()
 
 
 def test_the_tour_names_every_method_and_its_pages_exist():

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
     from interp_registry.contracts.method import RunContext
     from interp_registry.contracts.tracker import Tracker
+    from interp_registry.figures import HeatMap
 
-__all__ = ["AdjustsGradients", "Evaluates", "Tools", "Trainable", "TrainingSummary", "train"]
+__all__ = ["AdjustsGradients", "Evaluates", "ShowsActivity", "Tools", "Trainable", "TrainingSummary", "train"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -75,6 +76,15 @@ class AdjustsGradients(Protocol):
 
     def before_update(self, step: int) -> Mapping[str, float]:
         """Change the gradients of update ``step`` in place; return values to log, e.g. norms."""
+        ...
+
+
+@runtime_checkable
+class ShowsActivity(Protocol):
+    """A trainable that has something to look at while it trains."""
+
+    def activity(self) -> "HeatMap | None":
+        """What dashboards show after the last step, e.g. how active each component is; asked for when losses are logged."""
         ...
 
 
@@ -231,6 +241,9 @@ class _Loop:
             )
         rates = {f"lr/{name}": optimiser.param_groups[0]["lr"] for name, optimiser in self.optimisers.items()}
         self._report({f"train/{name}": value for name, value in self.losses.items()} | rates)
+        activity = self.trainable.activity() if isinstance(self.trainable, ShowsActivity) else None
+        if activity is not None:
+            self.tools.events.heat_map("live/activity", activity)
 
     def _report(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():

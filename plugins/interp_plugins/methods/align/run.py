@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from interp_plugins.methods.align.downstream import add_facts
 from interp_plugins.methods.align.intervals import IntervalSettings, grid, interval, parse_grid
 from interp_plugins.methods.align.metric_choice import BoundMetric, resolve
 from interp_plugins.methods.align.pairs import ModelBank, PairScore, check_samples, ranked, score_pairs
-from interp_plugins.methods.align.plots import figures
+from interp_plugins.methods.align.plots import figures, layer_map
 from interp_plugins.methods.align.sources import Source, find_sources, sides
 from interp_plugins.methods.align.tables import pair_records, scores_table, write_scores
 from interp_registry.contracts.method import Result, RunContext
@@ -24,6 +25,8 @@ from interp_registry.tensors.seeding import derive_seed
 __all__ = ["align", "chosen_metrics"]
 
 _log = logging.getLogger(__name__)
+
+_SHOW_SECONDS = 1.0
 
 
 def align(config: AlignConfig, ctx: RunContext) -> Result:
@@ -49,7 +52,13 @@ def align(config: AlignConfig, ctx: RunContext) -> Result:
     def report(done: float) -> None:
         ctx.events.progress("align", done, total, "model pairs")
 
-    scored = list(score_pairs(pairs, metrics, settings, report))
+    scored: list[PairScore] = []
+    shown_at = 0.0
+    for pair in score_pairs(pairs, metrics, settings, report):
+        scored.append(pair)
+        if pair.alignments.scores.size > 1 and time.monotonic() - shown_at >= _SHOW_SECONDS:
+            shown_at = time.monotonic()
+            ctx.events.heat_map("live/layers", layer_map(pair))
     for index, pair in enumerate(scored):
         _add_uncertainty(pair, config, ctx.seed)
         if config.ci != "off" or config.n_grid is not None:

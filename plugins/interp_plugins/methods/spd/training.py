@@ -3,6 +3,7 @@
 Random numbers come from generators made for one purpose and step, so a resumed run draws what an uninterrupted one draws.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -21,9 +22,12 @@ from interp_plugins.methods.spd.sigmoids import squashers
 from interp_plugins.methods.spd.sparse_data import nonzero_rows
 from interp_plugins.methods.spd.step import Sampling, Step, begin_step
 from interp_registry.errors import UsageError
+from interp_registry.figures import HeatMap
 from interp_registry.tensors.seeding import generator
 
 __all__ = ["DecompositionTraining", "Weights", "export_weights", "import_weights", "zero_rows_stay_zero"]
+
+_SHOWN_COMPONENTS = 48
 
 Batches = Callable[[int, torch.Generator], Any]
 """Number of rows and a generator -> a batch."""
@@ -84,6 +88,7 @@ class DecompositionTraining:
         self.squashers = squashers(config.sigmoid, config.leak)
         self.sampling = Sampling(config.n_mask_samples, config.sampling == "binomial", config.delta, config.distance)
         self.device = model.component_parameters()[0].device
+        self._last: tuple[Tensor, Tensor | None] | None = None
         self.optimiser = decomposition_optimiser(model, config.learning_rate)
         self.skips_zero_rows = config.skip_zero_rows and zero_rows_stay_zero(model, batches) and not _per_row(config)
 
@@ -114,6 +119,7 @@ class DecompositionTraining:
         """Return the total loss of batch ``i`` as "loss", and each term."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
             step = self.begin(i)
+            self._last = step.lower.detach(), step.row_weights
             terms: dict[str, Tensor] = {}
             total: Tensor | float = 0.0
             for label, loss in self.losses.items():
@@ -126,6 +132,27 @@ class DecompositionTraining:
         loss = torch.as_tensor(total)
         found = self.share.global_values({"loss": loss.detach(), **terms})
         return found | {"loss": loss + (found["loss"].to(loss.dtype) - loss).detach()}
+
+    def activity(self) -> HeatMap | None:
+        """Mean causal importance of each component over the last batch (the first run's), the most active first."""
+        if self._last is None:
+            return None
+        lower, weights = self._last
+        first = (0,) * self.model.run_dims
+        rows = lower[first].float().flatten(0, -2)
+        share = None if weights is None else (weights[first] / weights[first].sum()).flatten()
+        means = rows.mean(0) if share is None else share @ rows
+        parts = [part.sort(descending=True).values[:_SHOWN_COMPONENTS] for part in means.split(list(self.model.widths))]
+        n_columns = max(len(part) for part in parts)
+        values = [[round(value, 4) for value in part.tolist()] + [math.nan] * (n_columns - len(part)) for part in parts]
+        columns = tuple(str(k + 1) for k in range(n_columns))
+        return HeatMap(
+            values,
+            tuple(site.name for site in self.model.sites),
+            columns,
+            column_title="components",
+            title="mean causal importance, most active first",
+        )
 
     def before_update(self, step: int) -> dict[str, float]:
         """Add up gradients over processes; clip those of components and importance functions apart, where asked."""

@@ -173,3 +173,16 @@ def test_a_batch_in_parts_gives_the_mean_gradient_of_its_parts(tiny):
     config.accumulate = 3
     with pytest.raises(UsageError, match="cannot be computed in 3 equal parts"):
         DecompositionTraining(by_hand, config, problem.batches, 0)
+def test_the_activity_of_components_is_their_mean_importance_with_the_most_active_first(tiny):
+    config, problem = tiny
+    model = build_decomposition(config, problem.target, torch.Generator().manual_seed(0))
+    training = DecompositionTraining(model, config, problem.batches, 0)
+    assert training.activity() is None
+    training.step(0)
+    shown = training.activity()
+    assert shown.rows == tuple(site.name for site in model.sites)
+    step = training.begin(0)
+    weights = step.row_weights / step.row_weights.sum()
+    for row, part in zip(shown.values, step.lower_parts, strict=True):
+        expected = (weights[:, None] * part).sum(0).sort(descending=True).values
+        assert list(row[: len(expected)]) == pytest.approx(expected.tolist(), abs=6e-5)

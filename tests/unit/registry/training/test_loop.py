@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from interp_registry.errors import ConfigError, InterpError, InterruptedRunError, UsageError
-from interp_registry.events import MemorySink, Progress, Scalar
+from interp_registry.events import HeatMapEvent, MemorySink, Progress, Scalar
+from interp_registry.figures import HeatMap
 from interp_registry.stores.checkpoint import CheckpointStore
 from interp_registry.training.config import TrainingConfig
 from interp_registry.training.loop import Tools, train
@@ -192,3 +193,14 @@ def test_the_tools_of_a_run_are_its_events_checkpoints_and_stop_signal(toy, tmp_
         train(toy(), config, 0, tools)
     assert CheckpointStore(tmp_path / "c").steps() == [1]
     assert any(isinstance(event, Progress) for event in sink.events)
+
+
+def test_what_a_trainable_shows_is_sent_when_losses_are_logged(toy):
+    trained, sink = toy(), MemorySink()
+    trained.activity = lambda: HeatMap([[1.0]])
+    train(trained, TrainingConfig(steps=20, log_every=10, checkpoint_every=None), seed=0, tools=Tools(events=sink))
+    shown = [event for event in sink.events if isinstance(event, HeatMapEvent)]
+    assert [event.name for event in shown] == ["live/activity"] * len(
+        [e for e in sink.events if isinstance(e, Scalar) and e.name == "train/loss"]
+    )
+    assert len(shown) >= 2

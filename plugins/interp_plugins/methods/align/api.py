@@ -18,6 +18,7 @@ from interp_plugins.methods.align.result import Alignments, Best
 from interp_plugins.metrics.layer_bank import LayerBank
 from interp_plugins.metrics.preparation import Clamp, prepare_features
 from interp_registry.contracts.metric import State
+from interp_registry.notebook import notebook_progress
 
 __all__ = ["NullSettings", "align", "align_states", "best_pair", "load_features", "metric"]
 
@@ -86,7 +87,9 @@ def align(  # noqa: PLR0913 - the public face: every option is a keyword
         for layers, group in zip((layers_x, layers_y), groups, strict=True)
     )
     settings = NullSettings(null, alpha, statistic, seed, keep_null_scores)
-    found = align_states(chosen, chosen.prepare(bank_x), chosen.prepare(bank_y), bank_y, settings)
+    shown = notebook_progress("align", null or 0, "permutations")
+    states = chosen.prepare(bank_x), chosen.prepare(bank_y)
+    found = align_states(chosen, *states, bank_y, settings, lambda done, _: shown(done))
     if ci is None:
         return found
     summary = partial(settings.summary, higher_is_better=chosen.info.higher_is_better)

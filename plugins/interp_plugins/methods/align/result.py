@@ -1,10 +1,15 @@
 """What an alignment returns."""
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
+
+from interp_registry.figures import HeatMap
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Alignments", "Best", "Calibration", "Interval"]
 
@@ -91,6 +96,26 @@ class Alignments:
     calibration: Calibration | None = None
     null_scores: Float64[np.ndarray, "K Lx Ly"] | None = field(default=None, repr=False)
     interval: Interval | None = None
+
+    @property
+    def figure(self) -> HeatMap:
+        """The scores as a heat map with the best pair marked; rows are layers of x."""
+        null = f"; p = {self.p_value:.3g}, calibrated {self.calibrated:.3g}" if self.p_value is not None else ""
+        return HeatMap(
+            self.scores.tolist(), row_title="layer of x", column_title="layer of y", units=self.metric,
+            marked=(self.best.layers,), title=f"{self.metric} of layers", caption=f"n = {self.n}; best {self.best.score:.3f}{null}",
+        )  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        return self.figure._repr_html_()
+
+    def plot(self) -> Any:
+        """The heat map as an interactive ``plotly.graph_objects.Figure``."""
+        return self.figure.plot()
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """The scores as a data frame, layers of x by layers of y."""
+        return self.figure.to_pandas()
 
     @property
     def sign(self) -> int:

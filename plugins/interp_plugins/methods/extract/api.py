@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from interp_plugins.datasets.memory import as_dataset
 from interp_plugins.datasets.resolve import resolve_dataset
 from interp_plugins.methods.extract.losses import loss_totals
-from interp_plugins.methods.extract.passes import PassPlan, run_shard
+from interp_plugins.methods.extract.passes import Listeners, PassPlan, run_shard
 from interp_plugins.methods.extract.planning import BatchPlan, batches_of
 from interp_plugins.methods.extract.sources import EncodedSource, ImageSource, Source, text_source
 from interp_plugins.models.config import LoadOptions, ModelKind
@@ -21,9 +21,14 @@ from interp_plugins.models.resolve import load_model
 from interp_registry.contracts.data import Dataset, StreamingDataset
 from interp_registry.contracts.model import Encoded, Model
 from interp_registry.errors import DataError, UnknownNameError, UsageError
+from interp_registry.figures import Lines, Series, Table
+from interp_registry.notebook import notebook_progress
 from interp_registry.stores.features import feature_name
 from interp_registry.tensors.layers import Layer, select_layers
 from interp_registry.tensors.pooling import Pooling, parse_pooling
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["ExtractOptions", "Extraction", "extract"]
 
@@ -83,6 +88,33 @@ class Extraction:
     mask: "Int[Tensor, 'n t'] | None" = None
     """1 at real tokens: padded on the right, or on the left with ``compat="platonic"``. None for images."""
 
+    @property
+    def table(self) -> Table:
+        """One row per layer: its width, and mean and standard deviation of the lengths of its vectors."""
+        parts = self.features if isinstance(self.features, list) else self.features.unbind(1)
+        lengths = [part.float().norm(dim=1) for part in parts]
+        rows = [
+            (str(layer), part.shape[1], float(norms.mean()), float(norms.std(correction=0)))
+            for layer, part, norms in zip(self.layers, parts, lengths, strict=True)
+        ]
+        loss = [] if self.loss is None else [f"loss {self.loss:.4g} nats per token, {self.bpb:.4g} bits per byte"]
+        facts = f"{len(parts[0])} samples, {self.n_params:,} parameters"
+        return Table(("layer", "width", "mean norm", "sd of norms"), rows, title="features", notes=(facts, *loss))
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """One row per layer: layer, width, mean and standard deviation of the norms."""
+        return self.table.to_pandas()
+
+    def plot(self) -> Any:
+        """Mean norm over layers, as an interactive ``plotly.graph_objects.Figure``."""
+        table = self.table
+        norms = tuple(float(row[2]) for row in table.rows if isinstance(row[2], float))
+        series = Series("mean norm", tuple(range(len(norms))), norms)
+        return Lines((series,), x_title="position of the layer", y_title="mean norm", title="norms of features").plot()
+
 
 def extract(
     model: "str | Path | Model | nn.Module",
@@ -129,9 +161,21 @@ def extract(
     plan = PassPlan(layers, poolings, loss=loss, left_width=left_width)
     budget = chosen.max_tokens if modality == "language" else chosen.batch_size or 32
     batches = batches_of(lengths, BatchPlan(budget, chosen.batch_size, bucket=compat is None))
-    tensors = run_shard(loaded, source, rows, batches, plan).tensors
+    tensors = run_shard(loaded, source, rows, batches, plan, _notebook_listeners(len(source))).tensors
     mask = _mask(lengths, left=compat is not None) if modality == "language" else None
     return _extraction(loaded, source, plan, tensors, mask)
+
+
+def _notebook_listeners(n: int) -> Listeners:
+    """Shows how far the extraction is in the cell of a notebook, and nothing elsewhere."""
+    shown, done = notebook_progress("extract", n, "samples"), 0
+
+    def count(n_rows: int) -> None:
+        nonlocal done
+        done += n_rows
+        shown(done)
+
+    return Listeners(rows=count)
 
 
 def _extraction(model: Model, source: Source, plan: PassPlan, tensors: dict[str, Tensor], mask: Any) -> Extraction:

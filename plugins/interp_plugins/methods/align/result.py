@@ -107,7 +107,9 @@ class Alignments:
         )  # fmt: skip
 
     def _repr_html_(self) -> str:
-        return self.figure._repr_html_()
+        from interp_registry.plots.notebook import figure_html
+
+        return figure_html(self.figure)
 
     def plot(self) -> Any:
         """The heat map as an interactive ``plotly.graph_objects.Figure``."""

@@ -99,10 +99,14 @@ class Extraction:
         ]
         loss = [] if self.loss is None else [f"loss {self.loss:.4g} nats per token, {self.bpb:.4g} bits per byte"]
         facts = f"{len(parts[0])} samples, {self.n_params:,} parameters"
-        return Table(("layer", "width", "mean norm", "sd of norms"), rows, title="features", notes=(facts, *loss))
+        return Table(
+            ("layer", "width", "mean norm", "sd of norms"), tuple(rows), title="features", notes=(facts, *loss)
+        )
 
     def _repr_html_(self) -> str:
-        return self.table._repr_html_()
+        from interp_registry.plots.notebook import figure_html
+
+        return figure_html(self.table)
 
     def to_pandas(self) -> "pd.DataFrame":
         """One row per layer: layer, width, mean and standard deviation of the norms."""

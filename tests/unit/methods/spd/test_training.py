@@ -173,6 +173,8 @@ def test_a_batch_in_parts_gives_the_mean_gradient_of_its_parts(tiny):
     config.accumulate = 3
     with pytest.raises(UsageError, match="cannot be computed in 3 equal parts"):
         DecompositionTraining(by_hand, config, problem.batches, 0)
+
+
 def test_the_activity_of_components_is_their_mean_importance_with_the_most_active_first(tiny):
     config, problem = tiny
     model = build_decomposition(config, problem.target, torch.Generator().manual_seed(0))

@@ -139,8 +139,9 @@ def _run(stage: Stage[Any], config: Any, run: Run, shell: _Shell) -> Outcome:
             run.finish(result.to_json())
         sink.state("done")
     except BaseException as err:
-        _record_failure(run, sink, err, main)
-        raise _as_error(err, run, shell) from err
+        shown = _as_error(err, run, shell)
+        _record_failure(run, sink, shown, main)
+        raise shown from err
     finally:
         context.close()
         _close(sink, shell)
@@ -169,7 +170,7 @@ def _close(sink: EventSink, shell: _Shell) -> None:
 
 
 def _record_failure(run: Run, sink: EventSink, err: BaseException, main: bool) -> None:
-    stopped = isinstance(err, (KeyboardInterrupt, InterruptedRunError))
+    stopped = isinstance(err, KeyboardInterrupt | InterruptedRunError)
     message = str(err) or type(err).__name__
     with suppress(OSError):  # the disk may be full; the error to be shown is the one that is recorded here
         sink.state("interrupted" if stopped else "failed", message)
@@ -179,9 +180,11 @@ def _record_failure(run: Run, sink: EventSink, err: BaseException, main: bool) -
 
 
 def _as_error(err: BaseException, run: Run, shell: _Shell) -> BaseException:
-    if isinstance(err, InterruptedRunError):
-        return InterruptedRunError(shell.flag.signum or err.signum, _resume_hint(run, shell.options))
-    return err
+    """An interruption when a signal came, whatever the interrupted code made of it: an import cut short looks like a missing name."""
+    signum = err.signum if isinstance(err, InterruptedRunError) else shell.flag.signum
+    if signum is None:
+        return err
+    return InterruptedRunError(shell.flag.signum or signum, _resume_hint(run, shell.options))
 
 
 def _resume_hint(run: Run, options: StageOptions) -> str:

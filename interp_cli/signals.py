@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from interp_registry.errors import InterruptedRunError
-
 __all__ = ["StopFlag", "stop_on_signals"]
 
 
@@ -30,7 +28,7 @@ class StopFlag:
         first = self.signum is None
         self.signum = signum
         if not (self.asked and first):
-            raise InterruptedRunError(signum)
+            raise KeyboardInterrupt  # no library's `except Exception` stops this one
 
 
 @contextmanager

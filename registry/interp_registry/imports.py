@@ -17,7 +17,8 @@ def load_attribute(path: str) -> Any:
     module, _, name = path.partition(":")
     if not module or not name:
         raise PluginError(f"{path!r} is no import path", "write it as 'package.module:attribute'")
+    imported = importlib.import_module(module)
     try:
-        return getattr(importlib.import_module(module), name)
+        return getattr(imported, name)
     except AttributeError as err:
         raise PluginError(f"{module} has no attribute {name!r}") from err

@@ -26,7 +26,7 @@ def cross_singular_values(
     """Singular values, descending, of X'Y (`sum`) or X'Y/n (`mean`); with unit rows and `mean` their sum is at most 1.
 
     Raises:
-        DataError: The sides do not match, or ``reduction`` is unknown.
+        DataError: The sides do not match, a value is not finite, or ``reduction`` is unknown.
     """
     check_pair(x, y)
     if reduction not in ("mean", "sum"):
@@ -37,6 +37,8 @@ def cross_singular_values(
     if center:
         x, y = center_columns(x), center_columns(y)
     covariance = x.T @ y
+    if not covariance.isfinite().all():
+        raise DataError("an embedding is not finite", "look for an overflow in the model")
     return torch.linalg.svdvals(covariance / x.shape[0] if reduction == "mean" else covariance)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from interp_registry.errors import InterpError
+from interp_registry.errors import DataError, InterpError
 from interp_registry.tensors.capture import Site, capture_sites
 from interp_registry.tensors.layers import Layer
 
@@ -84,11 +84,18 @@ def check_sites(name: str, sites: Mapping[Layer, Site], run: Callable[[], Any]) 
         The activations of each layer on the small input.
 
     Raises:
+        DataError: An activation is not finite.
         InterpError: A layer differs, so the model's code is laid out in a way that this tool does not know.
     """
     with torch.inference_mode(), capture_sites(sites) as capture:
         states = run().hidden_states
     values: dict[Layer, Tensor] = capture.take()
+    broken = [str(layer) for layer in sorted(values) if not values[layer].isfinite().all()]
+    if broken:
+        raise DataError(
+            f"layer {broken[0]} of {name} is not finite on a small input",
+            "its weights are broken, or it overflows its type: try --model.dtype=fp32",
+        )
     last = max(sites)
     inner = [layer for layer in sorted(values) if layer.index < last.index]
     if len(states) != len(inner) + 1:

@@ -19,6 +19,7 @@ Features: TypeAlias = "np.ndarray | Tensor | Sequence[np.ndarray | Tensor]"
 """A list of ``[n, d]`` matrices, one per layer, or one array ``[n, layers, d]`` (or ``[n, d]``: a single layer)."""
 
 _SMALLEST = 3
+_LARGEST = 1e12
 
 
 def as_layers(
@@ -163,3 +164,9 @@ def _check_values(layer: Tensor, name: str) -> None:
         )
     if bool((layer == layer[0]).all()):
         raise DataError(f"{name} is constant: every sample has the same values", "leave that layer out")
+    largest = float(layer.abs().max())
+    if not 1 / _LARGEST < largest < _LARGEST:
+        raise DataError(
+            f"{name} has values up to {largest:.1g}: sums of their squares leave the range of float32",
+            "divide the features by a constant first",
+        )

@@ -3,7 +3,7 @@
 import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 from interp_plugins.methods.extract.losses import text_nats
 from interp_plugins.methods.extract.sources import Source
 from interp_registry.contracts.model import Batch, Encoded, Model, Unembeds
-from interp_registry.errors import ResourceError, UsageError
+from interp_registry.errors import DataError, ResourceError, UsageError
 from interp_registry.hardware import is_out_of_memory
 from interp_registry.stores.features import feature_name
 from interp_registry.tensors.layers import Layer
@@ -109,6 +109,7 @@ def run_shard(
 
     Raises:
         ResourceError: One sample alone does not fit in memory.
+        DataError: A pooled activation is not finite.
     """
     check_pass_plan(model, plan)
     told = listeners or Listeners()
@@ -120,7 +121,24 @@ def run_shard(
         for positions, encoded in _prefetched(source, rows, batches, plan.workers):
             shard.run(positions, encoded)
             told.rows(len(positions))
+    _check_finite(model.info.name, rows, batches, values.tensors)
     return values
+
+
+def _check_finite(name: str, rows: range, batches: Sequence[Sequence[int]], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse features that no metric could use, before they are stored.
+
+    Raises:
+        DataError: A layer holds NaN or an infinity.
+    """
+    positions = torch.tensor([position for batch in batches for position in batch])
+    for feature, values in tensors.items():
+        if values.ndim == 2 and not (finite := values.isfinite().all(dim=1)[positions]).all():
+            bad = positions[~finite]
+            raise DataError(
+                f"{feature} of {name} is not finite for {len(bad)} of {len(positions)} samples, as {rows[int(bad.min())]}",
+                "its weights are broken, or it overflows its type: try --model.dtype=fp32",
+            )
 
 
 def _empty_tensors(model: Model, plan: PassPlan, n_rows: int) -> dict[str, Tensor]:

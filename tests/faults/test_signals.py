@@ -1,0 +1,95 @@
+"""SIGINT and SIGTERM at any moment of any command that computes: the right exit code, nothing half-written, the way to go on."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+COMMANDS = {
+    "extract": ("extract", "lm-d32", "vit-d32", "--dataset", "shapes", "--limit", "1024", "--shard-rows", "16"),
+    "align": ("align", "lm-d32", "vit-d32", "--dataset", "shapes", "--permutations", "100000"),
+    "demo": ("demo",),
+    "bench": ("bench", "clip-bow", "clip-comp"),
+    "cuts": ("cuts", "clip-bow", "--limit", "400"),
+    "clip": ("clip", "train", "--steps", "5000"),
+    "spd": (
+        "spd",
+        "run",
+        "tms_5-2",
+        "--target.path",
+        str(GOLDEN / "spd" / "target_tms_5-2"),
+        "--checkpoint-every",
+        "50",
+    ),
+}
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    command = [
+        sys.executable,
+        "-m",
+        "interp_cli",
+        *words,
+        "--out",
+        str(folder),
+        "--device",
+        "cpu",
+        "--no-report",
+        "--json",
+    ]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+
+
+def wait_for_run(folder: Path, process: subprocess.Popen[str]) -> Path:
+    """The folder of the command's own run, once it is at work."""
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        begun = sorted((folder / "runs").glob("*/events.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+        if begun:
+            return begun[0].parent
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    raise AssertionError("the command did not begin within three minutes")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_any_moment_ends_the_command_cleanly(tmp_path: Path, name: str, signum: signal.Signals):
+    chance = random.Random(f"{name} {signum}")
+    process = start(tmp_path, *COMMANDS[name])
+    run = wait_for_run(tmp_path, process)
+    time.sleep(chance.uniform(0.0, 2.0))
+    assert process.poll() is None, f"the command was over before the signal: {process.communicate()}"
+    process.send_signal(signum)
+    begin = time.monotonic()
+    _out, err = process.communicate(timeout=120)
+    assert process.returncode == 128 + signum, err
+    assert time.monotonic() - begin < 30
+    assert "Traceback" not in err
+    assert re.search(r"interp runs resume \S+", err)
+    listed = start_and_read("runs", "list", "--out", str(tmp_path), "--json")
+    states = {entry["run"]: entry["state"] for entry in listed["runs"]}
+    assert states[run.name] == "interrupted"
+    verified = subprocess.run(
+        [sys.executable, "-m", "interp_cli", "store", "verify", "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert verified.returncode == 0, verified.stderr
+    assert not list(tmp_path.rglob("*.tmp*"))
+
+
+def start_and_read(*words: str) -> dict:
+    done = subprocess.run([sys.executable, "-m", "interp_cli", *words], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])

@@ -282,7 +282,7 @@ def peak_resident(work: Callable[[], None]) -> int:
 def memory(arguments: argparse.Namespace) -> None:
     print(f"\npeak memory beyond the loaded model, MiB (ours: written to the store, {SHARD_ROWS} samples a shard)")
     for way in ("ours", "stack"):
-        for n_texts, n_layers in ((256, 6), (1024, 6), (256, 12)):
+        for n_texts, n_layers in ((512, 6), (2048, 6), (512, 12)):
             peak = peak_of([way, "--texts", str(n_texts), "--layers", str(n_layers)], arguments)
             print(f"  {way:6s} {n_texts:4d} texts, {n_layers:2d} layers  {peak:8.1f}")
     for n_images, depth in ((128, 2), (512, 2), (128, 4)):
@@ -291,7 +291,7 @@ def memory(arguments: argparse.Namespace) -> None:
 
 
 def peak_of(words: list[str], arguments: argparse.Namespace) -> float:
-    """MiB; least of three processes, since other work can only add."""
+    """MiB; the largest of ``--processes`` processes."""
     command = [
         sys.executable,
         __file__,
@@ -307,7 +307,7 @@ def peak_of(words: list[str], arguments: argparse.Namespace) -> float:
     for _ in range(arguments.processes):
         run = subprocess.run(command, capture_output=True, text=True, check=True, env=env)  # noqa: S603
         peaks.append(json.loads(run.stdout.splitlines()[-1])["bytes"])
-    return min(peaks) / 2**20
+    return max(peaks) / 2**20
 
 
 def main() -> None:
@@ -323,7 +323,7 @@ def main() -> None:
     parser.add_argument("--quantize", choices=["4bit", "8bit"])
     parser.add_argument("--skip-memory", action="store_true")
     parser.add_argument("--only-memory", action="store_true")
-    parser.add_argument("--processes", type=int, default=1, help="of each measurement of memory; the least counts")
+    parser.add_argument("--processes", type=int, default=1, help="for each measurement of memory; the largest counts")
     parser.add_argument("--peak", dest="way", choices=["ours", "stack", "images"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.way is not None:

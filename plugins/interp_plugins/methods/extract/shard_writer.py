@@ -14,7 +14,7 @@ from interp_plugins.methods.extract.losses import loss_totals
 from interp_plugins.methods.extract.passes import Listeners, PassPlan, ShardValues, check_pass_plan, run_shard
 from interp_plugins.methods.extract.planning import batches_of
 from interp_plugins.methods.extract.sources import EncodedSource, ImageSource, Source, text_source
-from interp_plugins.methods.extract.tokens import TokenCollector, samples_per_shard, token_plan
+from interp_plugins.methods.extract.tokens import TokenCollector, expected_tokens, samples_per_shard, token_plan
 from interp_plugins.methods.extract.work import Cut, Work
 from interp_registry.contracts.method import RunContext
 from interp_registry.contracts.model import Model
@@ -22,6 +22,7 @@ from interp_registry.events import EventSink
 from interp_registry.stores.activations import ActivationEntry
 from interp_registry.stores.background import BackgroundWriter
 from interp_registry.stores.features import FeatureEntry, FeaturePlan
+from interp_registry.stores.hashing import Algorithm
 from interp_registry.stores.tables import Column
 from interp_registry.tensors.layers import select_layers
 
@@ -29,6 +30,9 @@ __all__ = ["Entry", "Loaded", "load_job", "own_shards", "provenance_of", "write"
 
 Entry: TypeAlias = FeatureEntry | ActivationEntry
 """What one model's extraction is stored in."""
+
+
+_BIG = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -90,13 +94,22 @@ def _works(loaded: Loaded, config: ExtractConfig, ctx: RunContext) -> list[Work]
         cut = cut_of_features
     cut = cut or _choose_cut(loaded, config)
     if job.request.pools and features is None:
-        features = ctx.features.open(job.request, _layout(loaded, cut), provenance_of(loaded.model))
+        digest = _digest_for(loaded, n_rows * len(job.request.pools))
+        features = ctx.features.open(job.request, _layout(loaded, cut), provenance_of(loaded.model), digest)
     if job.tokens and tokens is None:
         layout = token_plan(loaded.model, loaded.plan.layers, cut.to_json())
-        tokens = ctx.activations.open(job.token_request, layout, provenance_of(loaded.model))
+        n_tokens = expected_tokens(loaded.model, loaded.source.lengths(range(n_rows)))
+        digest = _digest_for(loaded, n_tokens)
+        tokens = ctx.activations.open(job.token_request, layout, provenance_of(loaded.model), digest)
     if features is None or tokens is None or cut_of_features in (None, cut):
         return [Work(cut, n_rows, features, tokens)]
     return [Work(cut_of_features, n_rows, features), Work(cut, n_rows, tokens=tokens)]
+
+
+def _digest_for(loaded: Loaded, n_vectors: float) -> Algorithm:
+    """The digest of shards: sha256, or xxh3 from a GiB on, where the processor time of hashing would set the speed of writing."""
+    width = sum(loaded.model.info.widths[layer] for layer in loaded.plan.layers)
+    return "xxh3" if n_vectors * width * loaded.plan.dtype.itemsize >= _BIG else "sha256"
 
 
 def _choose_cut(loaded: Loaded, config: ExtractConfig) -> Cut:

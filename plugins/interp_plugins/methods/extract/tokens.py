@@ -18,7 +18,7 @@ from interp_registry.stores.tables import Column
 from interp_registry.tensors.layers import Layer
 from interp_registry.tensors.pooling import as_tokens
 
-__all__ = ["TokenCollector", "samples_per_shard", "token_plan"]
+__all__ = ["TokenCollector", "expected_tokens", "samples_per_shard", "token_plan"]
 
 _SHARD_BYTES = 64 << 20
 _TOKENS_OF_AN_IMAGE = 197
@@ -30,10 +30,14 @@ def token_plan(model: Model, layers: Sequence[Layer], source: dict[str, Json]) -
     return ActivationPlan({str(layer): model.info.widths[layer] for layer in layers}, columns, source=source)
 
 
+def expected_tokens(model: Model, lengths: Sequence[int]) -> int:
+    """Tokens of all samples; for images a guess."""
+    return _TOKENS_OF_AN_IMAGE * len(lengths) if model.info.modality == "vision" else sum(lengths)
+
+
 def samples_per_shard(model: Model, layers: Sequence[Layer], lengths: Sequence[int], dtype: torch.dtype) -> int:
     """Samples whose tokens fill about 64 MiB: a function of the data and the model only."""
-    vision = model.info.modality == "vision"
-    tokens = _TOKENS_OF_AN_IMAGE if vision else sum(lengths) / len(lengths)
+    tokens = expected_tokens(model, lengths) / len(lengths)
     width = sum(model.info.widths[layer] for layer in layers)
     return max(1, int(_SHARD_BYTES / (tokens * width * dtype.itemsize)))
 

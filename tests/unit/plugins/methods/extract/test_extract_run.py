@@ -230,6 +230,17 @@ def test_tokens_after_features_of_another_cut_take_a_pass_of_their_own(config, t
     assert result.scalars["extracted"] == 1
 
 
+def test_big_dumps_have_the_fast_digest_and_small_ones_sha256(config, tmp_path, monkeypatch) -> None:
+    config = replace(config, pool="avg+none")
+    for size, algorithm in ((1 << 30, "sha256"), (5000, "xxh3")):
+        monkeypatch.setattr(shard_writer, "_BIG", size)
+        ctx = Context(tmp_path / algorithm)
+        result = run(config, ctx)
+        stored = [entry_of(result, ctx), ctx.activations.get(result.data["activations"][0]["key"])]
+        assert {entry.shard(0).algorithm for entry in stored} == {algorithm}
+        assert not any(entry.problems() for entry in stored)
+
+
 def test_a_corrupt_shard_stops_the_extraction_and_is_mended_on_request(config, tmp_path, expected) -> None:
     ctx = Context(tmp_path)
     path = entry_of(run(config, ctx), ctx).path / "shard-00003.safetensors"

@@ -1,9 +1,9 @@
 """Steps per second of a decomposition: ours, a naive step written from the paper, the bare matrix products.
 
-    OMP_NUM_THREADS=1 python benchmarks/spd_steps.py [tms_5-2 tms_40-10 resid_mlp1 resid_mlp2] [--rounds 5]
+    OMP_NUM_THREADS=1 python benchmarks/spd_steps.py [tms_5-2 tms_40-10 resid_mlp1 resid_mlp2 lm] [--rounds 5]
 
-All in one process, interleaved, processor time, the median of the rounds; milliseconds per step. The last line is the batched-seeds
-factor: a step of TMS targets, eight seeds in a batch against one seed at a time.
+All in one process, interleaved, processor time, the median of the rounds; milliseconds per step. ``lm`` is a random Llama. The
+last lines are the batched-seeds factors: a step of TMS targets, and of decompositions, eight in a batch against one at a time.
 """
 
 import argparse
@@ -14,11 +14,15 @@ import time
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from torch import nn
 
+from interp_plugins.methods.spd import loss_config as losses
 from interp_plugins.methods.spd.building import build_decomposition
-from interp_plugins.methods.spd.config import TmsTargetConfig
+from interp_plugins.methods.spd.config import DecomposeConfig, TmsTargetConfig
 from interp_plugins.methods.spd.experiments import load_experiment
-from interp_plugins.methods.spd.inputs import toy_problem
+from interp_plugins.methods.spd.inputs import Problem, toy_problem
+from interp_plugins.methods.spd.targets.toys import ToySuperposition
 from interp_plugins.methods.spd.training import DecompositionTraining
 from interp_registry.catalog import Catalog
 from interp_registry.discovery import discover
@@ -98,6 +102,124 @@ class Products:
                 _ = (y @ v.T, x.T @ y, z @ u.T, h.T @ z)
 
 
+def language_problem():
+    """A small random Llama and tokens; the cost of a step does not depend on their values."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from interp_plugins.methods.spd.targets.language import LanguageTarget
+
+    torch.manual_seed(0)
+    shape = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4}
+    target = LanguageTarget(LlamaForCausalLM(LlamaConfig(vocab_size=512, **shape)))
+    config = DecomposeConfig(
+        components={"*.mlp.up_proj": 128, "*.mlp.down_proj": 128},
+        distance="kl",
+        losses={
+            "faithfulness": losses.FaithfulnessConfig(),
+            "importance_minimality": losses.ImportanceMinimalityConfig(coeff=1e-4),
+            "stochastic_recon": losses.StochasticReconConfig(),
+            "stochastic_recon_layerwise": losses.StochasticReconConfig(over="layerwise"),
+        },
+        batch_size=8,
+    )
+    return config, Problem(target, lambda n, g: torch.randint(0, 512, (n, 64), generator=g))
+
+
+class NaiveLanguage:
+    """The step written from the paper for a language model: a whole forward pass for every mask, hidden layers stored."""
+
+    def __init__(self, config, problem):
+        self.config, self.problem, self.g = config, problem, torch.Generator().manual_seed(0)
+        model = build_decomposition(config, problem.target, torch.Generator().manual_seed(0))
+        self.network = problem.target.network
+        self.modules = {site.name: self.network.get_submodule(site.name) for site in model.sites}
+        self.factors = {s.name: [nn.Parameter(f.detach().clone()) for f in (model.v(s.name), model.u(s.name))]
+                        for s in model.sites}  # fmt: skip
+        self.gates = {}
+        for i, site in enumerate(model.sites):
+            span = model.spans[site.name]
+            weights = model.importance.module_weights(span.start, span.stop, i)
+            self.gates[site.name] = [nn.Parameter(w.detach().clone()) for w in weights]
+        parameters = [p for group in (*self.factors.values(), *self.gates.values()) for p in group]
+        self.optimiser = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.0, foreach=False)
+
+    def forward(self, ids, masks):
+        """The logits with components where there is a mask, and every module's input."""
+        seen = {}
+
+        def replaced(name, x):
+            seen[name] = x
+            if name not in masks:
+                return F.linear(x, self.modules[name].weight)
+            v, u = self.factors[name]
+            return ((x @ v) * masks[name]) @ u
+
+        for name, module in self.modules.items():
+            module.forward = lambda x, name=name: replaced(name, x)
+        logits = self.network(ids).logits
+        for module in self.modules.values():
+            del module.forward
+        return logits, seen
+
+    def step(self):
+        """Make one update."""
+        ids = self.problem.batches(self.config.batch_size, self.g)
+        with torch.no_grad():
+            want, inputs = self.forward(ids, {})
+        lower, upper = {}, {}
+        for name, (w1, b1, w2, b2) in self.gates.items():
+            h = (inputs[name] @ self.factors[name][0]).unsqueeze(-1)
+            z = (torch.einsum("bsch,cho->bsco", F.gelu(torch.einsum("bscd,cdh->bsch", h, w1) + b1), w2) + b2).squeeze(
+                -1
+            )
+            below = z.clamp(max=0)
+            lower[name] = z.clamp(0, 1) + 0.01 * (below - below.detach())
+            upper[name] = torch.where(z > 1, 1 + 0.01 * (z - 1), z.clamp(0, 1))
+
+        def distance(masks):
+            log_q, log_p = self.forward(ids, masks)[0].log_softmax(-1), want.log_softmax(-1)
+            return (log_p.exp() * (log_p - log_q)).sum(-1).mean()
+
+        def draw():
+            return {name: ci + (1 - ci) * torch.rand(ci.shape, generator=self.g) for name, ci in lower.items()}
+
+        deltas = [self.modules[name].weight.T - v @ u for name, (v, u) in self.factors.items()]
+        total = sum(d.square().sum() for d in deltas) / sum(d.numel() for d in deltas) + distance(draw())
+        total = total + 1e-4 * sum(u.sum(-1).mean() for u in upper.values())
+        each = [distance({name: mask}) for name, mask in draw().items()]
+        self.optimiser.zero_grad()
+        (total + sum(each) / len(each)).backward()
+        self.optimiser.step()
+
+
+class LanguageProducts:
+    """The products of every module's x V and h U in the masked passes, and of the model's own modules in one pass each."""
+
+    def __init__(self, config, problem):
+        model = build_decomposition(config, problem.target, torch.Generator().manual_seed(0))
+        n, self.pairs = config.batch_size * 64, []
+        for site in model.sites:
+            v, u = model.v(site.name).detach(), model.u(site.name).detach()
+            self.pairs.append((torch.randn(n, v.shape[0]), v, torch.randn(n, u.shape[0]), u))
+
+    step = Products.step
+
+
+def decomposition_seeds_factor(catalog, n_steps, rounds):
+    """Processor time of a step of tms_5-2 for one decomposition alone, over that of one of eight in a batch."""
+    config = load_experiment("tms_5-2", catalog)
+    weights = random_weights(config, torch.Generator().manual_seed(0))
+    w, b = weights["linear2.weight"], weights["linear2.bias"]
+    times = {}
+    for runs in (1, 8):
+        wide, bias = w.expand(runs, -1, -1).contiguous(), b.expand(runs, -1).contiguous()
+        target = ToySuperposition({"linear1": wide, "linear2": wide.mT}, {"linear2": bias}, run_dims=1)
+        data = config.target.build().data(config.feature_probability)
+        problem = Problem(target, lambda n, g, data=data, runs=runs: data.batch(n, g, (runs,)))
+        times[runs] = time_steps({"ours": Ours(config, problem)}, n_steps, rounds)["ours"] / runs
+    return {"one": times[1], "of_eight": times[8], "factor": times[1] / times[8]}
+
+
 def time_steps(runners, n_steps, rounds):
     times = {name: [] for name in runners}
     for runner in runners.values():
@@ -131,23 +253,25 @@ def seeds_factor(n_steps, rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("experiments", nargs="*", default=["tms_5-2", "tms_40-10", "resid_mlp1", "resid_mlp2"])
+    parser.add_argument("experiments", nargs="*", default=["tms_5-2", "tms_40-10", "resid_mlp1", "resid_mlp2", "lm"])
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(1)
     discover()
     catalog = Catalog((ROOT / "configs",))
     for name in options.experiments:
-        config = load_experiment(name, catalog)
-        problem = toy_problem(config, random_weights(config, torch.Generator().manual_seed(0)))
-        runners = {
-            "ours": Ours(config, problem),
-            "naive": Naive(config, problem),
-            "products": Products(config, problem),
-        }
+        if name == "lm":
+            config, problem = language_problem()
+            kinds = {"ours": Ours, "naive": NaiveLanguage, "products": LanguageProducts}
+        else:
+            config = load_experiment(name, catalog)
+            problem = toy_problem(config, random_weights(config, torch.Generator().manual_seed(0)))
+            kinds = {"ours": Ours, "naive": Naive, "products": Products}
+        runners = {label: kind(config, problem) for label, kind in kinds.items()}
         times = time_steps(runners, 20 if name.startswith("tms_5") else 2, options.rounds)
         print(json.dumps({"experiment": name, **times, "speed_up": times["naive"] / times["ours"]}), flush=True)
     print(json.dumps({"target_seeds": seeds_factor(50, options.rounds)}))
+    print(json.dumps({"decomposition_seeds": decomposition_seeds_factor(catalog, 5, options.rounds)}))
 
 
 if __name__ == "__main__":

@@ -58,6 +58,33 @@ def test_two_processes_give_the_loss_trace_of_one(tmp_path):
     assert two["metrics"] == pytest.approx(one["metrics"], rel=1e-2, abs=1e-6)
 
 
+def _peak_mebibytes(*command):
+    """Peak resident memory of one process."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    with subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL, env=env) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss / 1024
+
+
+@pytest.mark.slow
+def test_a_toy_takes_at_most_150_mebibytes_above_a_bare_import_of_torch(tmp_path):
+    bare = _peak_mebibytes("-c", "import torch")
+    settings = (
+        "--target.path",
+        str(TARGET),
+        "--stop-after",
+        "300",
+        "--starts",
+        "{n: 2, steps: 100}",
+        "--device",
+        "cpu",
+    )
+    ours = _peak_mebibytes("-m", "interp_cli", "spd", "run", "tms_5-2", *settings, "--out", str(tmp_path), "--json")
+    assert ours - bare <= 150, f"{ours:.0f} MiB, {ours - bare:.0f} above torch"
+
+
 def _recovered(run):
     """Every feature has a component of its own, in the right direction, in both layers."""
     metrics = run["metrics"]

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 Affinity = Literal["rbf", "cosine", "relu", "exp"]
-BLOCK = 2048
+BLOCK = 512
 N_SAMPLED = 1024
 
 
@@ -108,10 +108,10 @@ class FeatureGraph:
             raise DataError(f"sigma is {self.sigma}, expected a positive width")
         if self.sigma is not None:
             self.features = (features - features.mean(dim=0)) / (2**0.5 * self.sigma)
-            self._squares = self.features.square().sum(dim=1)
+            self._left, self._right = _squared_distance_factors(self.features)
         else:
             self.features = features / features.norm(dim=1, keepdim=True).clamp_min(torch.finfo(dtype).tiny)
-            self._squares = torch.zeros(len(features), dtype=dtype)
+            self._left = self._right = self.features
 
     @property
     def n(self) -> int:
@@ -120,11 +120,16 @@ class FeatureGraph:
 
     def block(self, first: Int[Tensor, "a"] | slice, second: Int[Tensor, "b"] | slice) -> Float[Tensor, "a b"]:
         """Affinities between some nodes and others."""
-        inner = self.features[first] @ self.features[second].T
+        inner = self._left[first] @ self._right[second].T
         if self.kind != "rbf":
             return to_affinity(inner, self.kind, self.temperature)
-        inner.mul_(2).sub_(self._squares[first][:, None]).sub_(self._squares[second][None, :])
         return inner.clamp_max_(0).exp_()
+
+
+def _squared_distance_factors(x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d+2"], Float[Tensor, "n d+2"]]:
+    """Two matrices with left_i . right_j = -|x_i - x_j|^2, so that one product gives all exponents."""
+    squares, ones = x.square().sum(dim=1, keepdim=True), torch.ones(len(x), 1, dtype=x.dtype)
+    return torch.cat([2**0.5 * x, -squares, ones], dim=1), torch.cat([2**0.5 * x, ones, -squares], dim=1)
 
 
 class MatrixGraph:

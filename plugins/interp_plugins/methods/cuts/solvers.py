@@ -17,15 +17,17 @@ from interp_plugins.methods.cuts.graphs import FeatureGraph, KeptBlocks, NodeGra
 from interp_plugins.methods.cuts.spectrum import Spectrum, fixed_signs
 from interp_registry.errors import DataError, UsageError
 
-__all__ = ["Solver", "SolverOptions", "solve"]
+__all__ = ["Solver", "SolverOptions", "solve", "value_errors"]
 
 Solver = Literal["auto", "dense", "nystroem", "ncut"]
 LAPACK_UP_TO = 256
 DENSE_UP_TO = 1024
-REFINE_UP_TO = 8192
+KEEP_UP_TO = 8192
+REFINE_UP_TO = 65_536
 OVERSAMPLE = 8
 MAX_PASSES = 30
-CONVERGED = 1e-5
+CONVERGED = 1e-7
+CONVERGED_LARGE = 5e-5
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,10 @@ class SolverOptions:
 
     Attributes:
         solver: "auto": dense up to 1024 nodes, Nystroem above.
-        n_landmarks: Landmarks of the Nystroem approximation; default: 256 up to 8192 nodes, 512 above.
-        n_refine: Passes over the exact affinity after it; default: up to 8192 nodes as many (30 at most) as it takes until no
-            wanted eigenvalue moves by more than 1e-5, above that none.
+        n_landmarks: Landmarks of the Nystroem approximation; default: 256, without refinement 512.
+        n_refine: Passes over the exact affinity after it; default: as many (30 at most) as it takes until every wanted eigenvalue
+            has an estimated error, or moves by, less than 1e-7 (up to 8192 nodes, whose affinities are kept) or 5e-5; above 65536
+            nodes none.
         seed: Seed of the landmarks and starting vectors.
     """
 
@@ -101,20 +104,23 @@ def _positive(degrees: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
 
 
 def _nystroem(graph: NodeGraph, q: int, options: SolverOptions) -> Spectrum:
-    small = graph.n <= REFINE_UP_TO
-    n_landmarks = min(graph.n, options.n_landmarks or (256 if small else 512))
+    keep, refine = graph.n <= KEEP_UP_TO, options.n_refine != 0 and (graph.n <= REFINE_UP_TO or options.n_refine)
+    n_landmarks = min(graph.n, options.n_landmarks or (256 if refine else 512))
     wanted = min(q + OVERSAMPLE, n_landmarks)
     if q > wanted:
         raise DataError(f"{q} eigenvectors from {n_landmarks} landmarks", "raise n_landmarks")
     values, vectors, degrees = _one_shot(graph, wanted, n_landmarks, options.seed)
-    fixed = options.n_refine if options.n_refine is not None else None if small else 0
+    if not refine:
+        return _spectrum(values[:q], vectors[:, :q], degrees, "nystroem")
+    exact: Any = KeptBlocks(graph) if keep else graph  # kept blocks are read by slices only
+    tolerance = CONVERGED if keep else CONVERGED_LARGE
     passes = 0
-    exact: Any = KeptBlocks(graph) if small and fixed != 0 else graph  # kept blocks are read by slices only
-    while passes < (MAX_PASSES if fixed is None else fixed):
+    while passes < (options.n_refine or MAX_PASSES):
         before = values
-        values, vectors, degrees = _refined(exact, vectors, degrees)
+        values, vectors, degrees, errors = _refined(exact, vectors, degrees)
         passes += 1
-        if fixed is None and (values - before).abs()[:q].max() < CONVERGED:
+        moved = (values - before).abs() if passes > 1 else errors
+        if options.n_refine is None and torch.minimum(errors, moved)[:q].max() < tolerance:
             break
     return _spectrum(values[:q], vectors[:, :q], degrees, f"nystroem+{passes}")
 
@@ -134,18 +140,39 @@ def _one_shot(graph: NodeGraph, q: int, n_landmarks: int, seed: int) -> tuple[Te
     return values, factor @ (turn * values.rsqrt()), degrees
 
 
-def _refined(graph: NodeGraph, vectors: Tensor, degrees: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """One pass over the exact affinity: exact degrees, Rayleigh-Ritz of W v = mu D v, then one step of subspace iteration."""
+def _refined(graph: NodeGraph, vectors: Tensor, degrees: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One pass over the exact affinity: exact degrees, Rayleigh-Ritz of W v = mu D v, then one step of subspace iteration.
+
+    Returns:
+        Ritz values, vectors after the step, degrees, and estimates of the errors of the values.
+    """
     trial = vectors * degrees.rsqrt()[:, None]
-    scale = trial.abs().amax(dim=0)
-    trial = trial / scale
+    trial = trial / trial.abs().amax(dim=0)
     product = multiply(graph, torch.cat([torch.ones(graph.n, 1, dtype=torch.float64), trial], dim=1))
     degrees, product = _positive(product[:, 0]), product[:, 1:]
     small = trial.T @ product
-    values, mix = scipy.linalg.eigh(((small + small.T) / 2).numpy(), (trial.T @ (degrees[:, None] * trial)).numpy())
-    stepped = (product @ torch.from_numpy(mix).flip(1)) * degrees.rsqrt()[:, None]
+    found = scipy.linalg.eigh(((small + small.T) / 2).numpy(), (trial.T @ (degrees[:, None] * trial)).numpy())
+    values, mix = (torch.from_numpy(part[..., ::-1].copy()) for part in found)
+    root = degrees.sqrt()[:, None]
+    stepped = product @ mix / root
+    residuals = (stepped - root * (trial @ mix) * values).norm(dim=0)
     orthonormal, _ = torch.linalg.qr(stepped)
-    return torch.from_numpy(values).flip(0), orthonormal, degrees
+    return values, orthonormal, degrees, value_errors(values, residuals)
+
+
+def value_errors(values: Float[Tensor, "q"], residuals: Float[Tensor, "q"]) -> Float[Tensor, "q"]:
+    """Estimated errors of Ritz values from the norms of their residuals (Mathias 1998: a block's squared residual over its gap).
+
+    Value i belongs to each block of leading values 1 .. j with j >= i; the best of these estimates counts, and never more than the
+    residual itself (Weyl). The gap after the block is taken between Ritz values, so this is an estimate and no bound.
+
+    Args:
+        values: Ritz values, descending; the last is not in any block, so its estimate is its residual.
+        residuals: Norm of S y - mu y for each unit Ritz vector y.
+    """
+    of_blocks = residuals.square().cumsum(0)[:-1] / (-values.diff()).clamp_min(torch.finfo(values.dtype).tiny)
+    best = of_blocks.flip(0).cummin(0).values.flip(0)
+    return torch.minimum(torch.cat([best, residuals[-1:]]), residuals)
 
 
 def _ncut_pytorch(graph: NodeGraph, q: int, seed: int) -> Spectrum:

@@ -9,7 +9,7 @@ from sklearn.metrics import adjusted_rand_score
 from interp_plugins.methods.cuts.bipartite import bipartite, normalised_cut_value
 from interp_plugins.methods.cuts.discretise import k_way_labels
 from interp_plugins.methods.cuts.graphs import FeatureGraph, MatrixGraph, median_distance, multiply, to_affinity
-from interp_plugins.methods.cuts.solvers import SolverOptions, solve
+from interp_plugins.methods.cuts.solvers import SolverOptions, solve, value_errors
 from interp_plugins.methods.cuts.spectrum import eigengap_clusters, fixed_signs
 from interp_registry.errors import DataError, UsageError
 
@@ -123,6 +123,44 @@ def test_refined_nystroem_agrees_with_the_dense_solver():
     assert (refined.eigenvalues - exact.eigenvalues).abs().max() < 1e-4
     assert smallest_cosine(refined.eigenvectors[:, :6], exact.eigenvectors[:, :6]) > 0.999
     assert adjusted_rand_score(labels, k_way_labels(refined.eigenvectors[:, :6], refined.degrees)) >= 0.99
+
+
+def test_refinement_goes_on_until_the_eigenvalues_are_right_to_a_millionth():
+    features, _ = planted_features(2500, 24, 6, 0.8, seed=1)
+    graph = FeatureGraph(features)
+    exact = solve(FeatureGraph(features, sigma=graph.sigma, dtype=torch.float64), 6, SolverOptions(solver="dense"))
+    error = (solve(graph, 6).eigenvalues - exact.eigenvalues).abs().max()
+    once = (solve(graph, 6, SolverOptions(n_refine=1)).eigenvalues - exact.eigenvalues).abs().max()
+    never = (solve(graph, 6, SolverOptions(n_refine=0)).eigenvalues - exact.eigenvalues).abs().max()
+    assert error < 1e-7
+    assert error < once < never
+
+
+@pytest.mark.slow
+def test_large_graphs_are_refined_by_default_to_a_ten_thousandth():
+    features, labels = planted_features(9000, 64, 8, 1.0, seed=0)
+    graph = FeatureGraph(features)
+    right = solve(graph, 8, SolverOptions(n_refine=8))
+    found = solve(graph, 8)
+    assert found.solver == "nystroem+1"
+    assert (found.eigenvalues - right.eigenvalues).abs().max() < 1e-4
+    assert smallest_cosine(found.eigenvectors, right.eigenvectors) > 0.999
+    assert adjusted_rand_score(labels, k_way_labels(found.eigenvectors, found.degrees)) >= 0.99
+
+
+def test_the_estimated_errors_of_ritz_values_cover_the_true_ones():
+    generator = torch.Generator().manual_seed(0)
+    turn = torch.linalg.qr(torch.randn(60, 60, generator=generator, dtype=torch.float64))[0]
+    true = torch.cat([torch.tensor([1.0, 0.9, 0.8], dtype=torch.float64), torch.linspace(0.3, 0, 57).double()])
+    matrix = turn @ torch.diag(true) @ turn.T
+    start = turn[:, :6] + 0.005 * torch.randn(60, 6, generator=generator, dtype=torch.float64)
+    basis = torch.linalg.qr(start)[0]
+    values, mix = torch.linalg.eigh(basis.T @ matrix @ basis)
+    values, vectors = values.flip(0), basis @ mix.flip(1)
+    errors = value_errors(values, (matrix @ vectors - vectors * values).norm(dim=0))
+    assert ((values - true[:6]).abs()[:3] <= errors[:3]).all()
+    assert errors[:3].max() < 0.01
+    assert (values - true[:6]).abs()[:3].max() > 1e-6
 
 
 @pytest.mark.parametrize("solver", ["dense", "nystroem", "ncut"])

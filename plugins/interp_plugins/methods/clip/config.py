@@ -17,7 +17,7 @@ __all__ = ["ClipLossesConfig", "ClipTrainConfig"]
 def _training() -> TrainingConfig:
     return TrainingConfig(
         steps=800,
-        schedule=ScheduleConfig(shape="cosine", warmup="50"),
+        schedule=ScheduleConfig(shape="cosine", warmup="6%"),
         clip_norm=1.0,
         evaluate_every=100,
         checkpoint_every=100,

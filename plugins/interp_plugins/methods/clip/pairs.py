@@ -51,9 +51,10 @@ class PairSampler:
     Attributes:
         dataset: All pairs.
         rows: Those to train on.
-        batch_size: Pairs of a step.
+        batch_size: Pairs of a step in each process.
         seed: Seed of the run.
-        rank: Process, so that processes draw different pairs.
+        rank: This process.
+        n_processes: Number of processes; together they draw the batch that one with so many times the pairs would draw.
     """
 
     dataset: Dataset
@@ -61,20 +62,29 @@ class PairSampler:
     batch_size: int
     seed: int
     rank: int = 0
+    n_processes: int = 1
 
     def batch(self, step: int) -> tuple[list[Any], list[str]]:
-        """Images and one caption of each; no image twice where there are enough."""
-        draws = generator(self.seed, "pairs", step, self.rank)
-        size = min(self.batch_size, len(self.rows))
+        """This process's images and one caption of each; no image twice, not in other processes either.
+
+        Raises:
+            DataError: There are fewer pairs than processes.
+        """
+        draws = generator(self.seed, "pairs", step)
+        share = min(self.batch_size, len(self.rows) // self.n_processes)
+        if not share:
+            raise DataError(f"{len(self.rows)} pairs for {self.n_processes} processes", "lower --num-processes")
+        size = share * self.n_processes
         if 8 * size >= len(self.rows):
             places = torch.randperm(len(self.rows), generator=draws)[:size].tolist()
         else:
             places = list(dict.fromkeys(torch.randint(len(self.rows), (2 * size,), generator=draws).tolist()))[:size]
-        rows = [self.rows[place] for place in places]
-        which = torch.rand(len(rows), generator=draws).tolist()
+        own = slice(self.rank * share, (self.rank + 1) * share)
+        rows = [self.rows[place] for place in places[own]]
+        which = torch.rand(size, generator=draws).tolist()[own]
         pairs = Subset(self.dataset, rows)
         captions = captions_of_unchecked(self.dataset, rows)
-        texts = [of_row[int(share * len(of_row))] for share, of_row in zip(which, captions, strict=True)]
+        texts = [of_row[int(where * len(of_row))] for where, of_row in zip(which, captions, strict=True)]
         return [pairs.image(index) for index in range(len(rows))], texts
 
 

@@ -97,10 +97,11 @@ class ClipTraining:
         self.weights = config.weights or [1.0] * len(self.losses)
         self.names = _loss_names(config)
         self._accelerator = accelerator
+        self._n_processes = 1 if accelerator is None else int(accelerator.num_processes)
         rank = accelerator.process_index if accelerator is not None else 0
         rows, kept = split_validation(dataset, config.n_validation, seed)
         captions_of(dataset, rows[:1000])
-        self.sampler = PairSampler(dataset, rows, config.batch_size, seed, rank)
+        self.sampler = PairSampler(dataset, rows, config.batch_size, seed, rank, self._n_processes)
         self.validation = HeldOut.of(dataset, kept)
         groups = parameter_groups(self.module, config.weight_decay)
         self._optimiser = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
@@ -112,13 +113,13 @@ class ClipTraining:
         return {"adamw": self._optimiser}
 
     def step(self, i: int) -> dict[str, Tensor]:
-        """The weighted sum of the losses of batch ``i``, and each of them."""
+        """The weighted sum of the losses of batch ``i``, and each of them; over the pairs of all processes together."""
         self.module.train()
         images, texts = self.sampler.batch(i)
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.config.mixed_precision == "bf16"):
             x = self.model.encode_image_inputs(self.model.image_inputs(images))
             y = self.model.encode_text_inputs(self.model.text_inputs(texts))
-        x, y = x.float(), y.float()
+        x, y = self._of_all_processes(x.float()), self._of_all_processes(y.float())
         scale = self.module.logit_scale.exp().clamp(max=MAX_SCALE)
         terms = {
             name: loss(x, y, scale) if isinstance(loss, InfoNce) else loss(x, y)
@@ -127,10 +128,18 @@ class ClipTraining:
         total = sum(weight * term for weight, term in zip(self.weights, terms.values(), strict=True))
         return {**terms, "loss": torch.as_tensor(total), "logit_scale": scale.detach()}
 
+    def _of_all_processes(self, x: Float[Tensor, "b e"]) -> Float[Tensor, "all e"]:
+        """Rows of every process, in order; gradients go back to the process that a row is from, summed over processes."""
+        if self._n_processes == 1:
+            return x
+        from torch.distributed.nn.functional import all_gather
+
+        return torch.cat(all_gather(x))
+
     def before_update(self, step: int) -> dict[str, float]:
-        """Average the gradients over processes; each has its own pairs and negatives."""
+        """Average the gradients over processes: each has the same loss, so the mean is the gradient of the whole batch."""
         del step
-        if self._accelerator is not None and self._accelerator.num_processes > 1:
+        if self._accelerator is not None and self._n_processes > 1:
             for group in self._optimiser.param_groups:
                 for parameter in group["params"]:
                     if parameter.grad is not None:

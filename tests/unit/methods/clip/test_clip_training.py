@@ -54,7 +54,10 @@ def test_batches_depend_on_seed_step_and_process_alone_and_hold_no_image_twice()
     images, texts = sampler.batch(3)
     assert texts == PairSampler(dataset, range(200), 16, seed=0).batch(3)[1]
     assert texts != sampler.batch(4)[1]
-    assert texts != PairSampler(dataset, range(200), 16, seed=0, rank=1).batch(3)[1]
+    shares = [PairSampler(dataset, range(200), 8, seed=0, rank=rank, n_processes=2).batch(3)[1] for rank in (0, 1)]
+    assert shares[0] + shares[1] == texts
+    with pytest.raises(DataError, match="1 pairs for 2 processes"):
+        PairSampler(dataset, range(1), 8, seed=0, n_processes=2).batch(0)
     assert len({image.tobytes() for image in images}) == 16
     used = {
         dataset.captions_of(row).index(text) for text in texts for row in range(200) if text in dataset.captions_of(row)

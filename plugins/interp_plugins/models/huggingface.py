@@ -31,7 +31,16 @@ from interp_registry.contracts.model import Modality, Model
 from interp_registry.errors import UsageError
 from interp_registry.tensors.hooked import HookedModel
 
-__all__ = ["count_parameters", "is_causal", "load", "modality_of", "read_config", "revision_of"]
+__all__ = [
+    "count_parameters",
+    "is_causal",
+    "load",
+    "load_network",
+    "load_tokenizer",
+    "modality_of",
+    "read_config",
+    "revision_of",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +59,7 @@ def load(config: HuggingFaceModelConfig) -> Model:
             device = choose_device(config.device)
             require_memory(config.name, int(n_params * _bytes_per_weight(config, device)), device)
         with _packing_errors(config):
-            model = _wrapped(config, hub, _network(config, hub), n_params)
+            model = _wrapped(config, hub, load_network(config, hub), n_params)
         if config.compile and isinstance(model, HookedModel):
             compile_blocks(model.sites)
         return model
@@ -120,7 +129,8 @@ def _auto_class(hub: PretrainedConfig) -> Any:
     return AutoModelForCausalLM if is_causal(hub) else AutoModel
 
 
-def _network(config: HuggingFaceModelConfig, hub: PretrainedConfig) -> PreTrainedModel:
+def load_network(config: HuggingFaceModelConfig, hub: PretrainedConfig) -> PreTrainedModel:
+    """The network of a configuration on its device, in evaluation mode; without wrapping, tokenizer or image processor."""
     device = choose_device(config.device)
     if config.untrained:
         return _untrained(config, hub, device)

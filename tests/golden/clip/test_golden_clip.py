@@ -148,6 +148,33 @@ def test_winoground(name, tensors):
     assert_close(metrics.winoground(*sides), case["right"], case.get("tol", 1e-6))
 
 
+def test_the_public_names_take_the_arguments_that_are_promised(tensors):
+    import interp_cli as interp
+
+    def right(name: str):
+        return CASES[name]["right"], CASES[name]["tol"]
+
+    x, y, unit_x, unit_y = (tensors[name] for name in ("X1", "Y1", "Xn1", "Yn1"))
+    svd = interp.loss("svd", k=3, alpha=1.0, beta=0.5, normalize=True, reduction="sum")(x, y)
+    assert_close(svd, *right("svd_1_k3_1"))
+    mean = interp.loss("svd", k=3, alpha=1.0, beta=0.5, normalize=True, reduction="mean")(x, y)
+    assert float(mean) == pytest.approx(float(svd) / len(x), rel=1e-5)
+    both = interp.loss("clip_svd", k=3, alpha=1.0, beta=0.5, gamma=1.0, normalize=True, reduction="sum")(unit_x, unit_y)
+    assert_close(both, *right("clipsvd_1_k3"))
+    assert_close(interp.loss("cka", center=True)(tensors["X0"], tensors["Y0"]), *right("cka_0_c"))
+    assert_close(interp.loss("ncut", k=2, alpha=1.0, beta=0.5)(tensors["lam0"]), *right("ncut_0_k2"))
+    case = CASES["infonce_1"]
+    assert_close(interp.loss("infonce", scale=1 / 0.07)(*inputs(case, tensors)), *right("infonce_1"))
+    retrieval = interp.bench_metrics.retrieval(tensors["img_m"], tensors["txt_m"], owner=tensors["owner_m"])
+    assert_close(retrieval, *right("retr_multi"))
+    assert {"top1_accuracy", "top5_accuracy"} < set(
+        interp.bench_metrics.classification(tensors["logits0"], tensors["labels0"])
+    )
+    quads = [tensors[f"w0_{cell}"] for cell in ("c0_i0", "c0_i1", "c1_i0", "c1_i1")]
+    assert_close(interp.bench_metrics.winoground(*quads), *right("wino_0"))
+    assert_close(interp.cuts.bipartite(tensors["A0"], n_clusters=3).sigma, right("bipartite_0")[0]["sigma"], 1e-5)
+
+
 def test_every_case_is_covered():
     known = ids("cka_", "svd_", "clipsvd_", "infonce_", "ncut_", "lapeigs_", "bipartite_", "retr_", "cls_", "wino_")
     assert sorted(known) == sorted(CASES)

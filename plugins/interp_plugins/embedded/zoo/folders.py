@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
-from transformers import CLIPImageProcessor, CLIPModel, LlamaForCausalLM
+from transformers import CLIPImageProcessor, CLIPModel, LlamaForCausalLM, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from interp_plugins.embedded.zoo.recipes import PATCH_SIZE, PICTURE_SIZE, Recipe
@@ -21,10 +21,10 @@ def write_model(model: torch.nn.Module, recipe: Recipe, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     disable_progress_bar()  # the shell shows progress; a bar of the library's own would break into it
     if isinstance(model, LlamaForCausalLM):
-        model.half().save_pretrained(folder)
+        _save_network(model.half(), folder)
         language_tokenizer().save_pretrained(folder)
     elif isinstance(model, CLIPModel):
-        model.half().save_pretrained(folder)
+        _save_network(model.half(), folder)
         clip_tokenizer().save_pretrained(folder)
         _clip_image_processor().save_pretrained(folder)
     elif isinstance(model, VisionTransformer):
@@ -33,6 +33,19 @@ def write_model(model: torch.nn.Module, recipe: Recipe, folder: Path) -> None:
         (folder / "config.json").write_text(json.dumps(timm_config(recipe), indent=2) + "\n", encoding="utf-8")
     for path in folder.iterdir():
         path.chmod(0o644)
+
+
+def _save_network(network: PreTrainedModel, folder: Path) -> None:
+    """Write configuration and weights in any process: of several, transformers itself writes in the first only."""
+    network.save_pretrained(folder)
+    if (folder / "config.json").is_file():
+        return
+    network.config.architectures = [type(network).__name__]
+    network.config.save_pretrained(folder)
+    if network.can_generate() and network.generation_config is not None:
+        network.generation_config.save_pretrained(folder)
+    weights = {name: value.clone().contiguous() for name, value in network.state_dict().items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def timm_config(recipe: Recipe) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from interp_plugins.methods.bench.retrieval import retrieval
 from interp_plugins.methods.clip.collapse import CollapseAlarm, effective_rank, mean_cosine_of_others
 from interp_plugins.methods.clip.config import ClipTrainConfig
 from interp_plugins.methods.clip.pairs import PairSampler, captions_of, split_validation
+from interp_plugins.methods.clip.processes import of_all_processes
 from interp_plugins.models.image_text.two_towers import ImageTextModel
 from interp_registry.contracts.data import Dataset
 from interp_registry.errors import DataError, InterpError
@@ -119,7 +120,9 @@ class ClipTraining:
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.config.mixed_precision == "bf16"):
             x = self.model.encode_image_inputs(self.model.image_inputs(images))
             y = self.model.encode_text_inputs(self.model.text_inputs(texts))
-        x, y = self._of_all_processes(x.float()), self._of_all_processes(y.float())
+        x, y = x.float(), y.float()
+        if self._n_processes > 1:
+            x, y = of_all_processes(x), of_all_processes(y)
         scale = self.module.logit_scale.exp().clamp(max=MAX_SCALE)
         terms = {
             name: loss(x, y, scale) if isinstance(loss, InfoNce) else loss(x, y)
@@ -127,14 +130,6 @@ class ClipTraining:
         }
         total = sum(weight * term for weight, term in zip(self.weights, terms.values(), strict=True))
         return {**terms, "loss": torch.as_tensor(total), "logit_scale": scale.detach()}
-
-    def _of_all_processes(self, x: Float[Tensor, "b e"]) -> Float[Tensor, "all e"]:
-        """Rows of every process, in order; gradients go back to the process that a row is from, summed over processes."""
-        if self._n_processes == 1:
-            return x
-        from torch.distributed.nn.functional import all_gather
-
-        return torch.cat(all_gather(x))
 
     def before_update(self, step: int) -> dict[str, float]:
         """Average the gradients over processes: each has the same loss, so the mean is the gradient of the whole batch."""

@@ -1,26 +1,28 @@
-"""Find and load image-text models."""
+"""Image-text models by name, through the lookup and loading that all models share."""
 
+import dataclasses
 import hashlib
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers import AutoImageProcessor
 from transformers.utils import logging as logging_of_transformers
 
-from interp_plugins.embedded import zoo
+from interp_plugins.models.config import Dtype, HuggingFaceModelConfig, LoadOptions
+from interp_plugins.models.fetching import clear_errors
+from interp_plugins.models.huggingface import load_network, load_tokenizer, read_config
 from interp_plugins.models.image_text.config import ImageTextOptions
 from interp_plugins.models.image_text.two_towers import ImageTextModel
-from interp_registry.errors import MissingDependencyError, OfflineError, UsageError
+from interp_plugins.models.resolve import resolve_model
+from interp_registry.errors import UsageError
 
 __all__ = ["load_image_text", "weights_digest", "without_bars"]
 
 FAMILIES = ("clip", "siglip")
-_log = logging.getLogger(__name__)
+_DTYPES: dict[str, Dtype] = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 def load_image_text(name: str, options: ImageTextOptions | None = None, device: str = "cpu") -> ImageTextModel:
@@ -33,23 +35,22 @@ def load_image_text(name: str, options: ImageTextOptions | None = None, device: 
 
     Raises:
         OfflineError: The files are not here and cannot be fetched.
-        MissingDependencyError: A model of the zoo has no weights in this installation.
         UsageError: The model is of another family, or a file is missing from its folder.
     """
     options = options or ImageTextOptions()
-    source, local = _source(name)
-    version: dict[str, Any] = {} if local else {"revision": options.revision}
-    try:
-        family = AutoConfig.from_pretrained(source, **version).model_type
-        if family not in FAMILIES:
-            raise UsageError(f"{name!r} is a {family!r} model", f"expected one of {', '.join(FAMILIES)}")
-        with without_bars():
-            module = AutoModel.from_pretrained(source, dtype=getattr(torch, options.dtype), **version)
-        tokenizer = AutoTokenizer.from_pretrained(source, **version)
-        processor = AutoImageProcessor.from_pretrained(source, backend="pil", **version)
-    except (OSError, ValueError) as err:
-        raise _load_error(name, local, err) from err
-    module.eval().to(device)
+    found = resolve_model(name, LoadOptions(dtype=_DTYPES[options.dtype], device=device))
+    config = found.config
+    if not isinstance(config, HuggingFaceModelConfig) or config.tower:
+        raise UsageError(f"{name!r} is a {found.modality} model", f"expected one of {', '.join(FAMILIES)}")
+    if options.revision is not None and not Path(config.name).is_dir():
+        config = dataclasses.replace(config, revision=options.revision)
+    with clear_errors(config.name), without_bars():
+        hub = read_config(config.name, config.revision)
+        if hub.model_type not in FAMILIES:
+            raise UsageError(f"{name!r} is a {hub.model_type!r} model", f"expected one of {', '.join(FAMILIES)}")
+        module = load_network(config, hub)
+        tokenizer = load_tokenizer(config.name, config)
+        processor = AutoImageProcessor.from_pretrained(config.name, revision=config.revision, backend="pil")
     revision = weights_digest(module)
     return ImageTextModel(module, tokenizer, processor, name=name, revision=revision, batch_size=options.batch_size)
 
@@ -64,29 +65,6 @@ def without_bars() -> Iterator[None]:
     finally:
         if shown:
             logging_of_transformers.enable_progress_bar()
-
-
-def _source(name: str) -> tuple[str, bool]:
-    if name in zoo.names("clip") + zoo.names("clip", untrained=True):
-        folder = zoo.folder(name)
-        if not folder.is_dir():
-            raise MissingDependencyError(
-                f"the zoo model {name!r} has no weights in this installation", "make them with `interp zoo build`"
-            )
-        return str(folder), True
-    folder = Path(name).expanduser()
-    return (str(folder), True) if folder.is_dir() else (name, False)
-
-
-def _load_error(name: str, local: bool, err: Exception) -> UsageError | OfflineError:
-    first = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
-    _log.debug("loading %s failed", name, exc_info=err)
-    if local:
-        return UsageError(f"the folder {name!r} holds no image-text model: {first}")
-    return OfflineError(
-        f"{name!r} is neither an embedded model, nor a folder, nor in the cache of the hub: {first}",
-        f"embedded: {', '.join(zoo.names('clip'))}; or fetch it where there is a network with `hf download {name}`",
-    )
 
 
 def weights_digest(module: nn.Module) -> str:

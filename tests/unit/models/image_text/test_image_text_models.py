@@ -10,7 +10,7 @@ from interp_plugins.models.image_text.loading import load_image_text, weights_di
 from interp_plugins.models.image_text.nodes import EmbedsNodes
 from interp_plugins.models.image_text.two_towers import ImageTextModel
 from interp_plugins.models.image_text.words import group_tokens
-from interp_registry.errors import DataError, OfflineError, UsageError
+from interp_registry.errors import DataError, OfflineError, UnknownNameError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +117,12 @@ def test_the_digest_changes_with_any_weight():
 
 
 def test_models_that_are_not_here_or_of_another_kind_are_refused(tmp_path):
-    with pytest.raises(OfflineError, match="clip-bow, clip-comp"):
+    with pytest.raises(OfflineError, match="nobody/no-such-clip"):
         load_image_text("nobody/no-such-clip")
+    with pytest.raises(UnknownNameError, match="clip-bow"):
+        load_image_text("clip-bwo")
+    with pytest.raises(UsageError, match="vision model"):
+        load_image_text("vit-d32")
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(UsageError, match="'bert'"):
         load_image_text(str(tmp_path), ImageTextOptions())

@@ -166,12 +166,13 @@ class SugarCrepe(DatasetConfig):
 
 @dataclass
 class Aro(DatasetConfig):
-    """ARO's Visual Genome relations or attributions (Yuksekgonul et al. 2023), from its JSON files and images."""
+    """ARO (Yuksekgonul et al. 2023): Visual Genome relations and attributions, or captions in another order, from JSON files and images."""
 
     impl: ClassVar[str] = "interp_plugins.datasets.image_text.files:AroDataset"
 
     annotations: Path = Path("visual_genome_relation.json")
-    """visual_genome_relation.json or visual_genome_attribution.json"""
+    """visual_genome_relation.json or visual_genome_attribution.json; or a file of captions in other orders (COCO, Flickr30k): a list of
+    {"image": path, "caption_options": [right, wrong, ...]}"""
     images: Path = Path("images")
     """folder of the images"""
 

@@ -120,22 +120,39 @@ class SugarCrepeDataset(RowDataset):
 
 
 class AroDataset(RowDataset):
-    """A true (option 0) and a false caption for a box of an image; kinds are relations or pairs of attributes."""
+    """Captions for an image or a box of it, the first right; kinds are relations or pairs of attributes, empty for orders of words."""
 
     def __init__(self, config: Aro) -> None:
         entries = _read_json(config.annotations, "ARO")
-        texts = [(entry["true_caption"], entry["false_caption"]) for entry in entries]
-        kinds = [str(entry.get("relation_name") or "_".join(entry.get("attributes", ()))) for entry in entries]
+        try:
+            texts = [_options(entry) for entry in entries]
+            images = [str(entry.get("image_path") or entry["image"]) for entry in entries]
+            kinds = [str(entry.get("relation_name") or "_".join(entry.get("attributes", ()))) for entry in entries]
+            boxes = [_box(entry) for entry in entries]
+        except (KeyError, TypeError, AttributeError, ValueError) as err:
+            raise DataError(f"{str(config.annotations)!r} is no file of ARO: {err!r}") from err
 
-        def decode(index: int, entry: dict[str, Any]) -> ChoiceSample:
-            left, top = int(entry["bbox_x"]), int(entry["bbox_y"])
-            box = (left, top, left + int(entry["bbox_w"]), top + int(entry["bbox_h"]))
-            image = open_image(_inside(config.images, entry["image_path"]), box)
-            return ChoiceSample(f"{index}-{entry['image_id']}", image, texts[index], 0, kinds[index])
+        def decode(index: int, name: str) -> ChoiceSample:
+            image = open_image(_inside(config.images, name), boxes[index])
+            return ChoiceSample(f"{index}-{name}", image, texts[index], 0, kinds[index])
 
         digest = _digest([config.annotations], "aro", str(config.images))
-        super().__init__("aro", entries, decode, fingerprint=digest, captions=texts)
-        self.tags = {"kind": kinds}
+        name = "aro" if any(kinds) else f"aro_{config.annotations.stem}"
+        super().__init__(name, images, decode, fingerprint=digest, captions=texts)
+        self.tags = {"kind": kinds} if any(kinds) else {}
+
+
+def _options(entry: dict[str, Any]) -> tuple[str, ...]:
+    if "caption_options" in entry:
+        return tuple(entry["caption_options"])
+    return entry["true_caption"], entry["false_caption"]
+
+
+def _box(entry: dict[str, Any]) -> tuple[int, int, int, int] | None:
+    if "bbox_x" not in entry:
+        return None
+    left, top = int(entry["bbox_x"]), int(entry["bbox_y"])
+    return left, top, left + int(entry["bbox_w"]), top + int(entry["bbox_h"])
 
 
 class LabelledFolderDataset(RowDataset):

@@ -19,7 +19,8 @@ class BenchConfig:
     datasets: list[DatasetConfig] = field(default_factory=list)
     """what to score on, e.g. `world_twins,winoground`; default: the suite"""
     suite: Literal["world", "clip"] = "world"
-    """`world`: all data sets of the embedded world; `clip`: Winoground, What'sUp, Flickr30k and ImageNet from the hub besides"""
+    """`world`: all data sets of the embedded world; `clip`: besides Winoground, What'sUp, Flickr30k and ImageNet from
+    the hub, and COCO, SugarCrepe and ARO where their files lie under their default names in the working folder"""
     limit: int | None = None
     """score only the first so many samples of each data set"""
     class_names: Path | None = None

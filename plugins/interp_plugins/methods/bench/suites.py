@@ -1,13 +1,31 @@
 """Named lists of data sets; no heavy imports."""
 
+from pathlib import Path
+
 from interp_plugins.datasets.image_text import config as data
 from interp_registry.choices import DatasetConfig
 
 __all__ = ["suite"]
 
 
+WHATSUP = (
+    "Controlled_Images_A",
+    "Controlled_Images_B",
+    "COCO_QA_one_obj",
+    "COCO_QA_two_obj",
+    "VG_QA_one_obj",
+    "VG_QA_two_obj",
+    "VG_Relation",
+    "VG_Attribution",
+    "COCO_Order",
+)
+
+
 def suite(name: str) -> list[DatasetConfig]:
-    """The data sets of a suite: `world` needs no network, `clip` adds those of the hub."""
+    """The data sets of a suite: `world` needs no network; `clip` adds those of the hub, and those whose files lie here.
+
+    COCO, SugarCrepe and ARO come as files: they take part where these lie under their default names in the working folder.
+    """
     world: list[DatasetConfig] = [
         data.WorldPairs(n_captions=5),
         data.WorldTwins(),
@@ -19,11 +37,20 @@ def suite(name: str) -> list[DatasetConfig]:
         return world
     hub: list[DatasetConfig] = [
         data.Winoground(),
-        data.WhatsUp(subset="Controlled_Images_A"),
-        data.WhatsUp(subset="Controlled_Images_B"),
-        data.WhatsUp(subset="VG_Relation"),
-        data.WhatsUp(subset="VG_Attribution"),
+        *(data.WhatsUp(subset=subset) for subset in WHATSUP),
         data.Flickr30k(),
         data.ImageNet(),
     ]
-    return world + hub
+    return world + hub + _in_files()
+
+
+def _in_files() -> list[DatasetConfig]:
+    known = (
+        data.Coco(),
+        data.SugarCrepe(),
+        data.Aro(),
+        data.Aro(annotations=Path("visual_genome_attribution.json")),
+        data.Aro(annotations=Path("coco_order.json")),
+        data.Aro(annotations=Path("flickr30k_order.json")),
+    )
+    return [one for one in known if one.annotations.exists()]

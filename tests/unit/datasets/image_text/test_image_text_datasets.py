@@ -127,6 +127,15 @@ def test_sugarcrepe_and_aro_put_the_right_caption_first(tmp_path):
     aro = data.Aro(annotations=tmp_path / "vg.json", images=tmp_path).build()
     assert aro[0].image.size == (4, 3)
     assert (aro[0].captions[0], aro[0].kind) == ("the dog behind the tree", "behind")
+    order = {"image": "1.png", "caption_options": ["a dog runs", "runs a dog", "dog a runs"]}
+    (tmp_path / "coco_order.json").write_text(json.dumps([order]))
+    orders = data.Aro(annotations=tmp_path / "coco_order.json", images=tmp_path).build()
+    assert (orders.name, orders.tags) == ("aro_coco_order", {})
+    assert (orders[0].captions, orders[0].answer) == (("a dog runs", "runs a dog", "dog a runs"), 0)
+    assert orders[0].image.size == picture(3).size
+    (tmp_path / "wrong.json").write_text(json.dumps([{"image": "1.png"}]))
+    with pytest.raises(DataError, match="no file of ARO"):
+        data.Aro(annotations=tmp_path / "wrong.json", images=tmp_path).build()
 
 
 def test_annotation_files_cannot_lead_out_of_the_folder_of_images(tmp_path):

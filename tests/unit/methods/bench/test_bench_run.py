@@ -11,7 +11,7 @@ from interp_plugins.methods.bench.config import BenchConfig
 from interp_plugins.methods.bench.embeddings import CachedEmbedder
 from interp_plugins.methods.bench.probe import linear_probe
 from interp_plugins.methods.bench.run import bench
-from interp_plugins.methods.bench.suites import suite
+from interp_plugins.methods.bench.suites import WHATSUP, suite
 from interp_plugins.methods.bench.tasks import Prompts, evaluate
 from interp_registry.contracts.data import CaptionedImage, Dataset, TextSample
 from interp_registry.errors import DataError, UsageError
@@ -211,3 +211,13 @@ def test_the_suites_name_the_data_sets_of_every_task():
     names = [DatasetConfig.get_choice_name(type(one)) for one in suite("clip")]
     assert names[:5] == ["world_pairs", "world_twins", "world_choices", "world_classes", "world_classes"]
     assert {"winoground", "whatsup", "flickr30k", "imagenet"} < set(names)
+
+
+def test_the_suite_takes_in_what_lies_in_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = len(suite("clip"))
+    (tmp_path / "dataset_coco.json").write_text("{}")
+    (tmp_path / "flickr30k_order.json").write_text("[]")
+    added = suite("clip")[before:]
+    assert [type(one) for one in added] == [data.Coco, data.Aro]
+    assert [one.subset for one in suite("clip") if isinstance(one, data.WhatsUp)] == list(WHATSUP)

@@ -162,11 +162,34 @@ def test_retrieval_values_of_a_perfect_and_a_constant_model():
     assert constant["cosine_others"] == pytest.approx(1)
 
 
+def test_training_stops_early_when_retrieval_no_longer_improves():
+    config = small_config(lr=1e-12, training=TrainingConfig(steps=9, checkpoint_every=None, evaluate_every=1))
+    config.training.monitor, config.training.monitor_mode, config.training.patience = "recall@1", "max", 2
+    summary = train(training_of(config), config.training, 0)
+    assert (summary.steps, summary.best_step, summary.stopped_early) == (3, 1, True)
+
+
+class Recorder:
+    """A tracker that remembers."""
+
+    def __init__(self) -> None:
+        self.values, self.images = {}, {}
+
+    def log(self, values, step):
+        self.values |= {(name, step): value for name, value in values.items()}
+
+    def image(self, name, png, step):
+        self.images[name, step] = png
+
+
 def test_a_run_tests_once_and_stores_a_folder_that_loads_again(untrained_context):
     untrained_context.accelerator = None
+    untrained_context.tracker = tracker = Recorder()
     result = train_clip(small_config(), untrained_context)
     assert result.failures == []
     assert {"test_recall@1", "collapse_alarms", "best_step"} <= set(result.scalars)
+    assert {("train/loss", 4), ("eval/recall@1", 2), ("test/recall@1", 4)} <= set(tracker.values)
+    assert tracker.images["similarity", 4].startswith(b"\x89PNG")
     model = load_image_text(str(result.artifacts[0]))
     stored = CheckpointStore(untrained_context.run.checkpoints, larger_is_better=True).best()
     best = stored.weights()

@@ -5,7 +5,7 @@
 All three are given the same Gaussian affinity of the same planted clusters; each is timed from features to labels, in CPU seconds.
 Accuracy is the smallest principal cosine between its leading eigenvectors and exact ones, the largest error of their eigenvalues, and
 the adjusted Rand index of its labels. Exact is SciPy's eigsh on the exact affinity up to ``--exact-up-to`` nodes; above, six passes of
-subspace iteration over the exact affinity, whose squared residuals are printed too (they bound the errors up to the gap); ``--no-reference`` leaves that out.
+subspace iteration over the exact affinity, whose squared residuals are printed too; ``--no-reference`` leaves that out.
 """
 
 import argparse

@@ -41,9 +41,9 @@ class CutsConfig:
     solver: Literal["auto", "dense", "nystroem", "ncut"] = "auto"
     """dense up to 1024 nodes, Nystroem with refinement above; ncut: the library ncut-pytorch (features and scores with rbf)"""
     n_landmarks: int | None = None
-    """landmarks of Nystroem; default: 256, or 512 without refinement"""
+    """landmarks of Nystroem; default: 256, or 768 without refinement"""
     n_refine: int | None = None
-    """passes over the exact affinity after Nystroem; default: until the eigenvalues stand; above 65,536 nodes none"""
+    """passes over the exact affinity after Nystroem; default: until the eigenvalues stand; above 16,384 nodes none"""
     n_pictures: int = 8
     """samples shown in the gallery"""
     loading: ImageTextOptions = field(default_factory=ImageTextOptions)

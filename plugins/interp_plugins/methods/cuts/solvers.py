@@ -23,11 +23,11 @@ Solver = Literal["auto", "dense", "nystroem", "ncut"]
 LAPACK_UP_TO = 256
 DENSE_UP_TO = 1024
 KEEP_UP_TO = 8192
-REFINE_UP_TO = 65_536
+REFINE_UP_TO = 16_384
 OVERSAMPLE = 8
 MAX_PASSES = 30
 CONVERGED = 1e-7
-CONVERGED_LARGE = 5e-5
+CONVERGED_LARGE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class SolverOptions:
 
     Attributes:
         solver: "auto": dense up to 1024 nodes, Nystroem above.
-        n_landmarks: Landmarks of the Nystroem approximation; default: 256, without refinement 512.
+        n_landmarks: Landmarks of the Nystroem approximation; default: 256, without refinement 768.
         n_refine: Passes over the exact affinity after it; default: as many (30 at most) as it takes until every wanted eigenvalue
-            has an estimated error, or moves by, less than 1e-7 (up to 8192 nodes, whose affinities are kept) or 5e-5; above 65536
+            has an estimated error, or moves by, less than 1e-7 (up to 8192 nodes, whose affinities are kept) or 1e-4; above 16384
             nodes none.
         seed: Seed of the landmarks and starting vectors.
     """
@@ -105,7 +105,7 @@ def _positive(degrees: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
 
 def _nystroem(graph: NodeGraph, q: int, options: SolverOptions) -> Spectrum:
     keep, refine = graph.n <= KEEP_UP_TO, options.n_refine != 0 and (graph.n <= REFINE_UP_TO or options.n_refine)
-    n_landmarks = min(graph.n, options.n_landmarks or (256 if refine else 512))
+    n_landmarks = min(graph.n, options.n_landmarks or (256 if refine else 768))
     wanted = min(q + OVERSAMPLE, n_landmarks)
     if q > wanted:
         raise DataError(f"{q} eigenvectors from {n_landmarks} landmarks", "raise n_landmarks")

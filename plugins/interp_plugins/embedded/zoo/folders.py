@@ -42,7 +42,7 @@ def _save_network(network: PreTrainedModel, folder: Path) -> None:
         return
     network.config.architectures = [type(network).__name__]
     network.config.save_pretrained(folder)
-    if network.can_generate() and network.generation_config is not None:
+    if network.can_generate():
         network.generation_config.save_pretrained(folder)
     weights = {name: value.clone().contiguous() for name, value in network.state_dict().items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

@@ -72,6 +72,7 @@ class Parts:
         self.n_layers = model.info.layers[-1].index
         self.width = model.info.widths[self.address(self.n_layers)]
         self._options = {"use_cache": False}
+        self._uppers: dict[int, nn.Module] = {}
 
     @property
     def device(self) -> torch.device:
@@ -197,7 +198,7 @@ class Parts:
 
     def _tail(self, prefix: Prefix, positions: Tensor, values: Tensor) -> Tensor:
         where = positions.to(self.device)
-        shell = from_block(self.model.base, self.n_layers, prefix.layer, in_tuple=self._returns_tuples)
+        shell = self._upper(prefix.layer)
         inputs: dict[str, Any] = {
             "input_ids": prefix.token_ids.gather(1, where[:, None]),
             "position_ids": where[:, None],
@@ -208,6 +209,12 @@ class Parts:
         with swap_at(self._input_of(prefix.layer), torch.zeros_like(where), values):
             hidden = shell(**inputs).last_hidden_state
         return self.model.unembed(hidden[:, 0])
+
+    def _upper(self, layer: int) -> nn.Module:
+        """The network from a block on; made once."""
+        if layer not in self._uppers:
+            self._uppers[layer] = from_block(self.model.base, self.n_layers, layer, in_tuple=self._returns_tuples)
+        return self._uppers[layer]
 
     def _input_of(self, layer: int) -> Site:
         blocks = [self.model.sites[self.address(number)].module for number in range(1, self.n_layers + 1)]

@@ -1,12 +1,14 @@
 """The world as data sets: captioned pictures, and twins. Made when they are read, never stored."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from interp_plugins.embedded.config import ShapesConfig, ShapesTwinsConfig
-from interp_plugins.embedded.world import KINDS, SPLITS, WORLD_VERSION, captions, join, render, scenes, twins
+from interp_plugins.embedded.world import KINDS, SPLITS, WORLD_VERSION, Scenes, captions, join, render, scenes, twins
+from interp_plugins.embedded.world.facts import fact_words, scene_facts
 from interp_registry.contracts.data import CaptionedImage, Dataset, QuadSample, SampleModality
 from interp_registry.errors import ConfigError
 
@@ -81,6 +83,19 @@ class Shapes(Dataset):
     def key(self, index: int) -> str:
         """Name of sample ``index``."""
         return f"{self.split}-{_position(index, len(self)):05d}"
+
+    @property
+    def fact_words(self) -> Mapping[str, tuple[str, ...]]:
+        """Every fact that a scene can have, and the words that name it."""
+        return fact_words()
+
+    def facts(self, index: int) -> frozenset[str]:
+        """The facts of the scene of sample ``index``, whether its captions say them or not."""
+        return scene_facts(self._scenes, _position(index, len(self)))
+
+    @cached_property
+    def _scenes(self) -> Scenes:
+        return scenes(self.split, 0, len(self))
 
     @cached_property
     def _captions(self) -> list[list[str]]:

@@ -1,0 +1,1 @@
+"""The evaluation of lenses: one suite for every method, with baselines and intervals."""

@@ -1,0 +1,157 @@
+"""What swapping activations does to the model's predictions, at the position and on the tokens after it.
+
+Axes: n rows, b rows of a batch, s tokens, d width, v vocabulary, w = 1 + window positions from the swapped one on.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from interp_plugins.methods.lens.dumped import Rows
+from interp_plugins.methods.lens.evaluation.measures import agreement, cross_entropy, kl_divergence
+from interp_plugins.models.language import CausalLanguageModel
+from interp_registry.contracts.model import Batch, Encoded
+from interp_registry.errors import InterpError
+from interp_registry.tensors.layers import Layer
+
+__all__ = ["Effects", "SwapMeter", "residual_address"]
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Effects:
+    """One row per swapped activation; NaN where a row has no such token."""
+
+    kl: Float[Tensor, "n"]
+    """KL(original || swapped) of the next token, nats."""
+    kl_after: Float[Tensor, "n"]
+    """The same, mean over the following positions of the window that still predict a token of the text."""
+    agrees: Float[Tensor, "n"]
+    """1 where the most likely next token stayed the same."""
+    loss_change: Float[Tensor, "n"]
+    """Cross-entropy of the text's next token, swapped minus original, nats."""
+    loss_change_after: Float[Tensor, "n"]
+    """The same, mean over the following positions."""
+    logit_change: Float[Tensor, "n"]
+    """Largest absolute change of any logit in the window; 0 exactly when the swap changed nothing."""
+
+    @classmethod
+    def joined(cls, parts: list[Self]) -> Self:
+        """The rows of all parts."""
+        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+
+def residual_address(model: CausalLanguageModel, layer: int) -> Layer:
+    """The residual stream at ``layer`` as an address: the last one before the final norm."""
+    return Layer(layer, pre_norm=layer == model.info.layers[-1].index)
+
+
+class SwapMeter:
+    """Swaps activations into the residual stream and measures what changes.
+
+    Texts go through the model in the same batches in every pass, so that swapping a row's own activation changes no bit.
+
+    Args:
+        model: The frozen model.
+        rows: Whose activations are swapped, and their texts.
+        layer: Where.
+        window: Number of positions after the swapped one that are looked at as well.
+        batch_size: Texts per forward pass.
+    """
+
+    def __init__(
+        self, model: CausalLanguageModel, rows: Rows, layer: int, *, window: int = 8, batch_size: int = 64
+    ) -> None:
+        self.model, self.rows, self.window = model, rows, window
+        self.address = residual_address(model, layer)
+        self._batch_size = batch_size
+
+    @torch.no_grad()
+    def activations(self) -> Float[Tensor, "n d"]:
+        """The rows' activations in the model as it runs now, float32: what an identity swap must put in."""
+        found: list[Tensor] = []
+        for batch, where in self._batches():
+            with self.model.capture([self.address], early_exit=True) as capture:
+                self.model.forward(batch)
+            hidden: Tensor = capture.take()[self.address]
+            positions = self.rows.positions[where].to(hidden.device)
+            found.append(hidden[torch.arange(len(hidden), device=hidden.device), positions].float().cpu())
+        return torch.cat(found)
+
+    @torch.no_grad()
+    def measure(
+        self, replacements: Mapping[str, Float[Tensor, "n d"]], report: Report | None = None
+    ) -> dict[str, Effects]:
+        """The effects of each set of replacements; the original pass is made once for all of them.
+
+        Args:
+            replacements: Name to one vector per row.
+            report: Called with (done, total) batches.
+        """
+        found: dict[str, list[Effects]] = {name: [] for name in replacements}
+        n_batches = math.ceil(len(self.rows) / self._batch_size)
+        for done, (batch, where) in enumerate(self._batches(), start=1):
+            original = self._logits(batch, where)
+            for name, values in replacements.items():
+                with self.model.swap(self.address, self.rows.positions[where], values[where]):
+                    swapped = self._logits(batch, where)
+                found[name].append(self._compare(original, swapped, where))
+            if report is not None:
+                report(done, n_batches)
+        return {name: Effects.joined(parts) for name, parts in found.items()}
+
+    @torch.no_grad()
+    def next_token_logits(self) -> Iterator[tuple[slice, Float[Tensor, "b v"]]]:
+        """The model's next-token logits at the rows' positions, batch by batch, with the rows they belong to."""
+        for batch, where in self._batches():
+            yield where, self._logits(batch, where)[:, 0]
+
+    def next_tokens(self, where: slice) -> Int[Tensor, "b"]:
+        """The text's token after each row's position; -1 where the text ends there."""
+        ids, positions = self.rows.token_ids[where], self.rows.positions[where]
+        following = ids.gather(1, (positions + 1).clamp_max(ids.shape[1] - 1)[:, None])[:, 0]
+        return following.masked_fill(positions + 1 >= self.rows.lengths[where], -1)
+
+    def _batches(self) -> Iterator[tuple[Batch, slice]]:
+        for first in range(0, len(self.rows), self._batch_size):
+            where = slice(first, first + self._batch_size)
+            texts = zip(self.rows.token_ids[where].tolist(), self.rows.lengths[where].tolist(), strict=True)
+            yield self.model.collate([Encoded({"input_ids": ids[:n]}, n) for ids, n in texts]), where
+
+    def _targets(self, where: slice) -> tuple[Int[Tensor, "b w"], Bool[Tensor, "b w"]]:
+        """Positions of the window, clipped to the text, and whether the text has a token after each."""
+        positions = self.rows.positions[where][:, None] + torch.arange(self.window + 1)
+        lengths = self.rows.lengths[where][:, None]
+        return torch.minimum(positions, lengths - 1), positions < lengths - 1
+
+    def _logits(self, batch: Batch, where: slice) -> Float[Tensor, "b w v"]:
+        hidden = self.model.forward(batch).last_hidden
+        if hidden is None:
+            raise InterpError("a capture with early exit cannot be active while effects are measured")
+        positions, _ = self._targets(where)
+        index = positions.to(hidden.device)[..., None].expand(-1, -1, hidden.shape[-1])
+        return self.model.unembed(hidden.gather(1, index)).float()
+
+    def _compare(self, original: Float[Tensor, "b w v"], swapped: Float[Tensor, "b w v"], where: slice) -> Effects:
+        positions, present = self._targets(where)
+        ids = self.rows.token_ids[where]
+        following = ids.gather(1, (positions + 1).clamp_max(ids.shape[1] - 1)).to(original.device)
+        kl = kl_divergence(original, swapped).cpu()
+        change = (cross_entropy(swapped, following) - cross_entropy(original, following)).cpu()
+        change = change.masked_fill(~present, math.nan)
+        real = torch.cat([torch.ones_like(present[:, :1]), present[:, 1:]], 1).to(original.device)
+        moved = (swapped - original).abs().amax(-1).masked_fill(~real, 0).amax(-1)
+        return Effects(
+            kl[:, 0],
+            kl[:, 1:].masked_fill(~present[:, 1:], math.nan).nanmean(1),
+            agreement(original[:, 0], swapped[:, 0]).double().cpu(),
+            change[:, 0],
+            change[:, 1:].nanmean(1),
+            moved.double().cpu(),
+        )

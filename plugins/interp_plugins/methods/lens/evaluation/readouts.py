@@ -1,0 +1,79 @@
+"""Scores of lenses that predict: how far their next-token distribution is from the model's own.
+
+Axes: n rows, v vocabulary.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp_plugins.methods.lens.contract import ReadsOut
+from interp_plugins.methods.lens.dumped import Rows
+from interp_plugins.methods.lens.evaluation.effects import SwapMeter
+from interp_plugins.methods.lens.evaluation.interventions import Case
+from interp_plugins.methods.lens.evaluation.measures import agreement, cross_entropy, entropy, kl_divergence
+from interp_plugins.models.language import CausalLanguageModel
+
+__all__ = ["Prediction", "bytes_of", "model_prediction", "predictions"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One row per activation; nats."""
+
+    kl: Float[Tensor, "n"]
+    """KL(model || lens)."""
+    loss: Float[Tensor, "n"]
+    """Surprisal of the text's next token; NaN at its last token."""
+    entropy: Float[Tensor, "n"]
+    """Entropy of the lens's distribution."""
+    agrees: Float[Tensor, "n"]
+    """1 where the most likely token is the model's."""
+
+
+@torch.no_grad()
+def predictions(lens: ReadsOut, case: Case, meter: SwapMeter) -> Prediction:
+    """What the lens predicts at each row against what the model predicts there."""
+    parts: list[Prediction] = []
+    for where, final in meter.next_token_logits():
+        logits = lens.readout(case.activations[where].to(final.device), case.layer).float().to(final.device)
+        parts.append(_against(final, logits, meter.next_tokens(where).to(final.device)))
+    return _joined(parts)
+
+
+@torch.no_grad()
+def model_prediction(meter: SwapMeter) -> Prediction:
+    """The model's own predictions: the KL is 0, loss and entropy are what a perfect lens has."""
+    parts = [
+        _against(final, final, meter.next_tokens(where).to(final.device)) for where, final in meter.next_token_logits()
+    ]
+    return _joined(parts)
+
+
+def bytes_of(model: CausalLanguageModel, rows: Rows) -> tuple[int, int]:
+    """Tokens that are predicted in the rows' texts (all but the first of each), and UTF-8 bytes of the texts."""
+    seen: dict[int, tuple[int, int]] = {}
+    texts = zip(rows.documents.tolist(), rows.token_ids.tolist(), rows.lengths.tolist(), strict=True)
+    for document, ids, length in texts:
+        if document not in seen:
+            text = str(model.tokenizer.decode(ids[:length], skip_special_tokens=True))
+            seen[document] = (length - 1, len(text.encode()))
+    return sum(tokens for tokens, _ in seen.values()), sum(size for _, size in seen.values())
+
+
+def _against(final: Float[Tensor, "n v"], logits: Float[Tensor, "n v"], following: Tensor) -> Prediction:
+    absent = following < 0
+    loss = cross_entropy(logits, following.clamp_min(0)).masked_fill(absent, torch.nan)
+    agrees = agreement(final, logits).double()
+    return Prediction(kl_divergence(final, logits).cpu(), loss.cpu(), entropy(logits).cpu(), agrees.cpu())
+
+
+def _joined(parts: list[Prediction]) -> Prediction:
+    return Prediction(
+        torch.cat([part.kl for part in parts]),
+        torch.cat([part.loss for part in parts]),
+        torch.cat([part.entropy for part in parts]),
+        torch.cat([part.agrees for part in parts]),
+    )

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from interp_plugins.methods.lens.contract import Lens, ReadsOut
 from interp_plugins.methods.lens.dumped import Rows, Statistics
+from interp_plugins.methods.lens.evaluation.config import PARTS
 from interp_plugins.methods.lens.evaluation.effects import Effects, SwapMeter
 from interp_plugins.methods.lens.evaluation.facts import KnowsFacts, true_facts
 from interp_plugins.methods.lens.evaluation.interventions import (
@@ -29,7 +30,7 @@ from interp_plugins.methods.lens.evaluation.interventions import (
     partners,
     spoken,
 )
-from interp_plugins.methods.lens.evaluation.linear import fit_probe
+from interp_plugins.methods.lens.evaluation.linear import comparable_rank, fit_probe
 from interp_plugins.methods.lens.evaluation.readouts import bytes_of, model_prediction, predictions
 from interp_plugins.methods.lens.evaluation.resampling import Estimate
 from interp_plugins.methods.lens.evaluation.scores import best_of_curve, prediction_scores, swap_scores
@@ -38,12 +39,12 @@ from interp_plugins.models.language import CausalLanguageModel
 from interp_registry.contracts.method import Failure
 from interp_registry.errors import DataError, InterpError
 
-__all__ = ["BEST_OF", "PARTS", "LayerData", "LayerReport", "Settings", "evaluate_layer"]
+__all__ = ["BEST_OF", "LayerData", "LayerReport", "Settings", "evaluate_layer"]
 
 _LOG = logging.getLogger(__name__)
 
-PARTS = ("swap", "readout", "text", "best-of")
-"""The parts of the suite: interventions, predictions of readouts, explanations as text, best of several samples."""
+
+
 BEST_OF = "best of {}"
 _OTHER_MODEL = 0.1
 
@@ -93,6 +94,8 @@ class LayerReport:
     """The model's own predictions at the same places."""
     texts: dict[str, TextScores] = field(default_factory=dict)
     best_of: dict[str, list[Estimate]] = field(default_factory=dict)
+    bottleneck: str = ""
+    """How large the linear bottleneck is, in words."""
     failures: list[Failure] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -205,6 +208,8 @@ def _gather(lenses: Mapping[str, Lens], case: Case, settings: Settings, found: L
             gathered.curves[name] = best.expected_errors
             gathered.values[name, BEST_OF.format(settings.samples)] = best.best
     n_tokens = max([said.n_tokens for said in gathered.said.values()], default=settings.n_tokens)
+    rank = comparable_rank(n_tokens, case.model.unembedding.shape[0])
+    found.bottleneck = f"Linear bottleneck: rank {rank}, coordinates of 16 bits, as many bits as {n_tokens} tokens."
     gathered.values = {("", kind): values for kind, values in baselines(case, n_tokens).items()} | gathered.values
     return gathered
 

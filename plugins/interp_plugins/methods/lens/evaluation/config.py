@@ -41,7 +41,9 @@ class EvalConfig(DumpSettings):
         """Check what needs no data."""
         unknown = [part for part in self.suite if part not in (*PARTS, "all")]
         if unknown or not self.suite:
-            raise ConfigError(f"{self.suite} are not parts of the suite", "suite", f"all, or some of {', '.join(PARTS)}")
+            raise ConfigError(
+                f"{self.suite} are not parts of the suite", "suite", f"all, or some of {', '.join(PARTS)}"
+            )
         for name, least in (
             ("rows", 2), ("training_rows", 2), ("window", 0), ("batch_size", 1), ("tokens", 1), ("samples", 1),
         ):  # fmt: skip

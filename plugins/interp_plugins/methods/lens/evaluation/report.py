@@ -167,9 +167,7 @@ def _series(name: str, points: Sequence[tuple[float, Estimate]]) -> Series:
 def _swap_map(reports: Sequence[LayerReport]) -> HeatMap:
     shown = [report for report in reports if report.swaps]
     pairs = [pair for pair in dict.fromkeys(pair for r in shown for pair in r.swaps) if pair[1] != IDENTITY]
-    values = [
-        [r.swaps[pair]["kl_over_mean"].value if pair in r.swaps else math.nan for r in shown] for pair in pairs
-    ]
+    values = [[r.swaps[pair]["kl_over_mean"].value if pair in r.swaps else math.nan for r in shown] for pair in pairs]
     return HeatMap(
         values,
         rows=[f"{lens}: {name}" if lens else name for lens, name in pairs],

@@ -24,6 +24,7 @@ from interp_registry.choices import choice_names
 from interp_registry.contracts.method import Failure, Result, RunContext
 from interp_registry.errors import DataError, InterpError, UsageError
 from interp_registry.stores.records import read_record
+from interp_registry.stores.run import Run
 from interp_registry.tensors.seeding import generator
 
 __all__ = ["run"]
@@ -35,6 +36,16 @@ class _Chosen:
 
     folders: Mapping[str, Path]
     methods: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is evaluated, on what."""
+
+    model: CausalLanguageModel
+    dump: Dump
+    lenses: Mapping[str, Lens]
+    dataset: KnowsFacts | None
 
 
 def run(config: EvalConfig, ctx: RunContext) -> Result:
@@ -50,11 +61,11 @@ def run(config: EvalConfig, ctx: RunContext) -> Result:
     name = config.model or next((str(record["model"]) for record in records), "lm-d128")
     model = load_for_lens(name, config, ctx)
     dump = _dump(config, name, model, [str(record["dump"]) for record in records if record.get("dump")], ctx)
-    dataset = _knowing(config, records, dump)
     failures: list[Failure] = []
     lenses = _load(chosen, model, dump, ctx, failures)
-    reports = _evaluate(config, model, dump, lenses, dataset, ctx, failures)
-    return _result(reports, failures, lenses, dump)
+    subject = _Subject(model, dump, lenses, _knowing(config, chosen, dump))
+    reports = _evaluate(config, subject, ctx, failures)
+    return _result(reports, failures, subject)
 
 
 def _choose(config: EvalConfig, ctx: RunContext) -> _Chosen:
@@ -106,33 +117,27 @@ def _dump(
     return found
 
 
-def _knowing(config: EvalConfig, records: Sequence[Mapping[str, object]], dump: Dump) -> KnowsFacts | None:
-    """The data set of the dump, if it can be opened and knows facts about its texts."""
-    named = [(config.dataset, config.limit)]
-    named += [(str(record["dataset"]), record.get("limit")) for record in records if record.get("dataset")]
+def _knowing(config: EvalConfig, chosen: _Chosen, dump: Dump) -> KnowsFacts | None:
+    """The data set of the dump, if it is that of the configuration or of a lens's run, and knows facts about its texts."""
+    named: list[tuple[str, int | None]] = [(config.dataset, config.limit)]
+    for folder in chosen.folders.values():
+        if (folder.parent / "record.json").is_file():
+            settings = Run(folder.parent).config
+            named.append((str(settings["dataset"]), settings.get("limit")))
     for text, limit in named:
-        bound = limit if isinstance(limit, int) else None
-        if select_dataset(text, bound).fingerprint == dump.entry.request["fingerprint"]:
+        if select_dataset(text, limit).fingerprint == dump.entry.request["fingerprint"]:
             dataset = resolve_dataset(text)
             return dataset if isinstance(dataset, KnowsFacts) else None
     return None
 
 
-def _evaluate(
-    config: EvalConfig,
-    model: CausalLanguageModel,
-    dump: Dump,
-    lenses: Mapping[str, Lens],
-    dataset: KnowsFacts | None,
-    ctx: RunContext,
-    failures: list[Failure],
-) -> list[LayerReport]:
+def _evaluate(config: EvalConfig, subject: _Subject, ctx: RunContext, failures: list[Failure]) -> list[LayerReport]:
     """One report per layer, and the tables so far as events.
 
     Raises:
         InterpError: The only layer failed.
     """
-    layers = _layers(config, model, dump, lenses)
+    layers = _layers(config, subject)
     settings = Settings(
         parts=frozenset(PARTS if "all" in config.suite else config.suite),
         window=config.window,
@@ -145,13 +150,13 @@ def _evaluate(
     for layer in layers:
         if ctx.stopping:
             break
-        data = _layer_data(config, dump, layer, dataset, ctx.seed)
+        data = _layer_data(config, subject, layer, ctx.seed)
 
         def progress(done: int, total: int, layer: int = layer) -> None:
             ctx.events.progress(f"layer {layer}", done, total, "batches")
 
         try:
-            report = evaluate_layer(model, lenses, layer, data, settings, progress)
+            report = evaluate_layer(subject.model, subject.lenses, layer, data, settings, progress)
         except InterpError as error:
             if len(layers) == 1:
                 raise
@@ -165,31 +170,30 @@ def _evaluate(
     return reports
 
 
-def _layers(
-    config: EvalConfig, model: CausalLanguageModel, dump: Dump, lenses: Mapping[str, Lens]
-) -> list[int]:
+def _layers(config: EvalConfig, subject: _Subject) -> list[int]:
     """Layers that were dumped, are asked for, and at which some lens works.
 
     Raises:
         UsageError: There is none.
     """
-    asked = choose_layers(config.layers, model.info.layers[-1].index)
-    able = {layer for lens in lenses.values() for layer in lens.layers}
-    found = [layer for layer in dump.layers if layer in able and layer in asked]
+    asked = choose_layers(config.layers, subject.model.info.layers[-1].index)
+    able = {layer for lens in subject.lenses.values() for layer in lens.layers}
+    found = [layer for layer in subject.dump.layers if layer in able and layer in asked]
     if not found:
         raise UsageError(
             f"no lens works at a dumped layer of {config.layers!r}",
-            f"lenses work at {sorted(able)}, dumped are {list(dump.layers)}",
+            f"lenses work at {sorted(able)}, dumped are {list(subject.dump.layers)}",
         )
     return found
 
 
-def _layer_data(config: EvalConfig, dump: Dump, layer: int, dataset: KnowsFacts | None, seed: int) -> LayerData:
+def _layer_data(config: EvalConfig, subject: _Subject, layer: int, seed: int) -> LayerData:
+    dump = subject.dump
     return LayerData(
         rows=dump.rows(_some(dump.validation_rows, config.rows, seed, "evaluated rows"), layer),
         training=dump.rows(_some(dump.training_rows, config.training_rows, seed, "rows of baselines"), layer),
         statistics=dump.statistics(layer),
-        dataset=dataset,
+        dataset=subject.dataset,
     )
 
 
@@ -203,17 +207,15 @@ def _failure(item: str, error: InterpError) -> Failure:
     return Failure(item, type(error).__name__, " ".join(str(error).split()))
 
 
-def _result(
-    reports: Sequence[LayerReport], failures: list[Failure], lenses: Mapping[str, Lens], dump: Dump
-) -> Result:
+def _result(reports: Sequence[LayerReport], failures: list[Failure], subject: _Subject) -> Result:
     if not reports:
         raise InterpError("every layer failed", failures[0].message if failures else None)
     scalars = {
         "layers": len(reports),
-        "lenses": ", ".join(lenses),
+        "lenses": ", ".join(subject.lenses),
         "rows": reports[0].n_rows,
         "texts": reports[0].n_documents,
-        "dump": dump.entry.key,
+        "dump": subject.dump.entry.key,
     }
     warnings = [
         f"{name} at layer {report.layer}: {verdict}"

@@ -44,7 +44,6 @@ __all__ = ["BEST_OF", "LayerData", "LayerReport", "Settings", "evaluate_layer"]
 _LOG = logging.getLogger(__name__)
 
 
-
 BEST_OF = "best of {}"
 _OTHER_MODEL = 0.1
 

@@ -143,3 +143,27 @@ def test_partners_are_a_permutation_across_documents():
 def test_the_expected_best_is_that_of_all_subsets():
     errors = torch.tensor([[4.0, 1.0, 3.0]])
     assert put.expected_best(errors)[0].tolist() == pytest.approx([8 / 3, (1 + 3 + 1) / 3, 1.0])
+
+
+def test_the_report_prints_fluency_and_facts_beside_kl_and_fve(found):
+    from interp_plugins.methods.lens.evaluation.report import figures, tables
+    from interp_registry.figures import figure_from_json
+
+    shown = tables([found])
+    words = next(table for table in shown if table.title.startswith("Explanations"))
+    for column in ("KL (nats)", "FVE", "NLL", "base NLL", "facts", "facts of others", "facts, probe", "facts, bound", "verdict"):
+        assert column in words.columns
+    layer = next(table for table in shown if table.title.startswith("Layer 2"))
+    assert len(layer.rows) == len(found.swaps)
+    drawn = figures([found])
+    assert {figure.kind for figure in drawn} == {"lines", "heat_map", "scatter"}
+    for figure in [*shown, *drawn]:
+        assert figure_from_json(figure.to_json()) == figure
+
+
+def test_the_whole_report_is_json(found):
+    import json
+
+    told = json.loads(json.dumps(found.to_json()))
+    assert told["swaps"]["baselines"]["identity"]["kl"] == [0.0, 0.0, 0.0]
+    assert told["readouts"]["logit"]["kl"][0] == found.readouts["logit"]["kl"].value

@@ -92,4 +92,3 @@ def statistics_of(rows):
         float(values.var(0, correction=0).sum()),
         float(unit.var(0, correction=0).sum()),
     )
-

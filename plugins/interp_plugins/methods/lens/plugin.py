@@ -71,6 +71,22 @@ def methods() -> Sequence[Method]:
         f"{_LENS}.exchange:run_export",
         flags=_LOADING,
         examples=("lens export tuned RUN --to ./my-lens",),
+    judge = Stage(
+        "eval",
+        "Put lenses to the test: swaps, predictions, words, against baselines.\n\n"
+        "Every lens gets the same suite by what it can do. Evaluated are documents that no lens was trained on.",
+        f"{_LENS}.evaluation.config:EvalConfig",
+        f"{_LENS}.evaluation.run:run",
+        flags=_LOADING,
+        examples=("lens eval RUN", "lens eval RUN OTHER logit --suite swap,text"),
+    )
+    demo = Stage(
+        "demo",
+        "Dump, train a tuned lens and a text bottleneck, evaluate both.\n\nOn an embedded model; nothing is downloaded.",
+        f"{_LENS}.evaluation.config:LensDemoConfig",
+        f"{_LENS}.demo:run",
+        estimate=f"{_LENS}.demo:estimate",
+        examples=("lens demo", "lens demo --steps 120 --json"),
     )
     api = {
         "load_lens": f"{_LENS}.stored:load_lens",
@@ -80,7 +96,7 @@ def methods() -> Sequence[Method]:
         Method(
             "lens",
             "Read activations: in words and in predictions",
-            (dump, train, show, bring, write),
+            (dump, train, judge, demo, show, bring, write),
             api=api,
             choices={
                 "lens": f"{_LENS}.choices:LensConfig",

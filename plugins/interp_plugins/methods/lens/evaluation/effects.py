@@ -14,12 +14,11 @@ from torch import Tensor
 
 from interp_plugins.methods.lens.dumped import Rows
 from interp_plugins.methods.lens.evaluation.measures import agreement, cross_entropy, kl_divergence
+from interp_plugins.methods.lens.parts import Parts
 from interp_plugins.models.language import CausalLanguageModel
 from interp_registry.contracts.model import Batch, Encoded
-from interp_registry.errors import InterpError
-from interp_registry.tensors.layers import Layer
 
-__all__ = ["Effects", "SwapMeter", "residual_address"]
+__all__ = ["Effects", "SwapMeter"]
 
 Report = Callable[[int, int], None]
 
@@ -47,11 +46,6 @@ class Effects:
         return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
-def residual_address(model: CausalLanguageModel, layer: int) -> Layer:
-    """The residual stream at ``layer`` as an address: the last one before the final norm."""
-    return Layer(layer, pre_norm=layer == model.info.layers[-1].index)
-
-
 class SwapMeter:
     """Swaps activations into the residual stream and measures what changes.
 
@@ -68,18 +62,17 @@ class SwapMeter:
     def __init__(
         self, model: CausalLanguageModel, rows: Rows, layer: int, *, window: int = 8, batch_size: int = 64
     ) -> None:
-        self.model, self.rows, self.window = model, rows, window
-        self.address = residual_address(model, layer)
+        self.parts, self.rows, self.layer, self.window = Parts(model), rows, layer, window
         self._batch_size = batch_size
 
     @torch.no_grad()
     def activations(self) -> Float[Tensor, "n d"]:
         """The rows' activations in the model as it runs now, float32: what an identity swap must put in."""
-        found: list[Tensor] = []
+        address, found = self.parts.address(self.layer), list[Tensor]()
         for batch, where in self._batches():
-            with self.model.capture([self.address], early_exit=True) as capture:
-                self.model.forward(batch)
-            hidden: Tensor = capture.take()[self.address]
+            with self.parts.model.capture([address], early_exit=True) as capture:
+                self.parts.model.forward(batch)
+            hidden: Tensor = capture.take()[address]
             positions = self.rows.positions[where].to(hidden.device)
             found.append(hidden[torch.arange(len(hidden), device=hidden.device), positions].float().cpu())
         return torch.cat(found)
@@ -99,9 +92,10 @@ class SwapMeter:
         for done, (batch, where) in enumerate(self._batches(), start=1):
             original = self._logits(batch, where)
             for name, values in replacements.items():
-                with self.model.swap(self.address, self.rows.positions[where], values[where]):
-                    swapped = self._logits(batch, where)
-                found[name].append(self._compare(original, swapped, where))
+                swapped = self.parts.from_layer(
+                    batch, self.layer, self.rows.positions[where], values[where], self._targets(where)[0]
+                )
+                found[name].append(self._compare(original, swapped.float(), where))
             if report is not None:
                 report(done, n_batches)
         return {name: Effects.joined(parts) for name, parts in found.items()}
@@ -122,7 +116,7 @@ class SwapMeter:
         for first in range(0, len(self.rows), self._batch_size):
             where = slice(first, first + self._batch_size)
             texts = zip(self.rows.token_ids[where].tolist(), self.rows.lengths[where].tolist(), strict=True)
-            yield self.model.collate([Encoded({"input_ids": ids[:n]}, n) for ids, n in texts]), where
+            yield self.parts.model.collate([Encoded({"input_ids": ids[:n]}, n) for ids, n in texts]), where
 
     def _targets(self, where: slice) -> tuple[Int[Tensor, "b w"], Bool[Tensor, "b w"]]:
         """Positions of the window, clipped to the text, and whether the text has a token after each."""
@@ -131,12 +125,7 @@ class SwapMeter:
         return torch.minimum(positions, lengths - 1), positions < lengths - 1
 
     def _logits(self, batch: Batch, where: slice) -> Float[Tensor, "b w v"]:
-        hidden = self.model.forward(batch).last_hidden
-        if hidden is None:
-            raise InterpError("a capture with early exit cannot be active while effects are measured")
-        positions, _ = self._targets(where)
-        index = positions.to(hidden.device)[..., None].expand(-1, -1, hidden.shape[-1])
-        return self.model.unembed(hidden.gather(1, index)).float()
+        return self.parts.logits(batch, self._targets(where)[0]).float()
 
     def _compare(self, original: Float[Tensor, "b w v"], swapped: Float[Tensor, "b w v"], where: slice) -> Effects:
         positions, present = self._targets(where)

@@ -123,7 +123,8 @@ def _knowing(config: EvalConfig, chosen: _Chosen, dump: Dump) -> KnowsFacts | No
     for folder in chosen.folders.values():
         if (folder.parent / "record.json").is_file():
             settings = Run(folder.parent).config
-            named.append((str(settings["dataset"]), settings.get("limit")))
+            if "dataset" in settings:
+                named.append((str(settings["dataset"]), settings.get("limit")))
     for text, limit in named:
         if select_dataset(text, limit).fingerprint == dump.entry.request["fingerprint"]:
             dataset = resolve_dataset(text)

@@ -31,7 +31,7 @@ from interp_plugins.methods.lens.evaluation.interventions import (
     spoken,
 )
 from interp_plugins.methods.lens.evaluation.linear import comparable_rank, fit_probe
-from interp_plugins.methods.lens.evaluation.readouts import bytes_of, model_prediction, predictions
+from interp_plugins.methods.lens.evaluation.readouts import Prediction, bytes_of, model_prediction, predictions
 from interp_plugins.methods.lens.evaluation.resampling import Estimate
 from interp_plugins.methods.lens.evaluation.scores import best_of_curve, prediction_scores, swap_scores
 from interp_plugins.methods.lens.evaluation.words import Facts, TextScores, text_scores
@@ -125,6 +125,31 @@ class _Gathered:
     values: dict[tuple[str, str], Tensor] = field(default_factory=dict)
     said: dict[str, Spoken] = field(default_factory=dict)
     curves: dict[str, Tensor] = field(default_factory=dict)
+    predicted: dict[str, Prediction] = field(default_factory=dict)
+
+    def add(self, name: str, lens: Lens, case: Case, meter: SwapMeter, settings: Settings) -> None:
+        """Run one lens over the rows; nothing is added when it fails.
+
+        Raises:
+            InterpError: What it made is not finite.
+        """
+        said, best, predicted = spoken(lens, case), None, None
+        made = lens_interventions(lens, case, said, settings.n_tokens) if "swap" in settings.parts else {}
+        if "best-of" in settings.parts:
+            best = best_of(lens, case, settings.samples)
+        if "readout" in settings.parts and isinstance(lens, ReadsOut):
+            predicted = predictions(lens, case, meter)
+        for kind, values in made.items():
+            if not values.isfinite().all():
+                raise InterpError(f"its {kind} is not finite", "the training may have diverged")
+        self.values |= {(name, kind): values for kind, values in made.items()}
+        if said is not None:
+            self.said[name] = said
+        if best is not None:
+            self.curves[name] = best.expected_errors
+            self.values[name, BEST_OF.format(settings.samples)] = best.best
+        if predicted is not None:
+            self.predicted[name] = predicted
 
 
 def evaluate_layer(
@@ -164,11 +189,14 @@ def evaluate_layer(
     )
     found = LayerReport(layer, len(data.rows), data.rows.documents.unique().numel())
     present = {name: lens for name, lens in lenses.items() if layer in lens.layers}
-    gathered = _gather(present, case, settings, found)
+    gathered = _gather(present, case, meter, settings, found)
     if "swap" in settings.parts:
         _swap(case, meter, gathered, data, found, report)
-    if "readout" in settings.parts:
-        _read_out(present, case, meter, found)
+    found.best_of = {name: best_of_curve(case, errors) for name, errors in gathered.curves.items()}
+    if gathered.predicted:
+        size = bytes_of(model, case.rows)
+        found.model = prediction_scores(case, model_prediction(meter), *size)
+        found.readouts = {name: prediction_scores(case, one, *size) for name, one in gathered.predicted.items()}
     if "text" in settings.parts:
         _judge_texts(gathered, case, data, found)
     return found
@@ -184,28 +212,19 @@ def _same_model(now: Float[Tensor, "n d"], dumped: Float[Tensor, "n d"], layer: 
         )
 
 
-def _gather(lenses: Mapping[str, Lens], case: Case, settings: Settings, found: LayerReport) -> _Gathered:
+def _gather(
+    lenses: Mapping[str, Lens], case: Case, meter: SwapMeter, settings: Settings, found: LayerReport
+) -> _Gathered:
     """Run every lens over the rows; one of several that fails is recorded, for it may be a stranger's."""
     gathered = _Gathered()
     for name, lens in lenses.items():
         try:
-            said = spoken(lens, case)
-            made = lens_interventions(lens, case, said, settings.n_tokens)
-            best = best_of(lens, case, settings.samples) if "best-of" in settings.parts else None
-            for kind, values in made.items():
-                _finite(kind, values)
+            gathered.add(name, lens, case, meter, settings)
         except Exception as error:
             if len(lenses) == 1:
                 raise
             _LOG.debug("lens %s at layer %d failed", name, case.layer, exc_info=True)
-            found.failures.append(Failure(f"{name} at layer {case.layer}", type(error).__name__, str(error)))
-            continue
-        gathered.values |= {(name, kind): values for kind, values in made.items()}
-        if said is not None:
-            gathered.said[name] = said
-        if best is not None:
-            gathered.curves[name] = best.expected_errors
-            gathered.values[name, BEST_OF.format(settings.samples)] = best.best
+            found.failures.append(_failure(f"{name} at layer {case.layer}", error))
     n_tokens = max([said.n_tokens for said in gathered.said.values()], default=settings.n_tokens)
     rank = comparable_rank(n_tokens, case.model.unembedding.shape[0])
     found.bottleneck = f"Linear bottleneck: rank {rank}, coordinates of 16 bits, as many bits as {n_tokens} tokens."
@@ -213,9 +232,9 @@ def _gather(lenses: Mapping[str, Lens], case: Case, settings: Settings, found: L
     return gathered
 
 
-def _finite(kind: str, values: Tensor) -> None:
-    if not values.isfinite().all():
-        raise InterpError(f"its {kind} is not finite", "the training may have diverged")
+def _failure(item: str, error: Exception) -> Failure:
+    message = str(error) if isinstance(error, InterpError) else f"{type(error).__name__}: {error}"
+    return Failure(item, type(error).__name__, " ".join(message.split()))
 
 
 def _swap(
@@ -234,7 +253,6 @@ def _swap(
     references = {"mean": effects["", MEAN], "other": effects["", OTHER]}
     for pair, values in gathered.values.items():
         found.swaps[pair] = swap_scores(case, values, effects[pair], references, data.statistics.normalised_variance)
-    found.best_of = {name: best_of_curve(case, errors) for name, errors in gathered.curves.items()}
 
 
 def _check_identity(effects: Effects, layer: int) -> None:
@@ -244,17 +262,6 @@ def _check_identity(effects: Effects, layer: int) -> None:
             f"putting activations of layer {layer} in their own place changes logits by up to {changed:.3g}",
             "the model's passes are not reproducible here; nothing that swaps measure can be trusted",
         )
-
-
-def _read_out(lenses: Mapping[str, Lens], case: Case, meter: SwapMeter, found: LayerReport) -> None:
-    """Score the lenses that predict."""
-    readers = {name: lens for name, lens in lenses.items() if isinstance(lens, ReadsOut)}
-    if not readers:
-        return
-    n_tokens, n_bytes = bytes_of(case.model, case.rows)
-    found.model = prediction_scores(case, model_prediction(meter), n_tokens, n_bytes)
-    for name, lens in readers.items():
-        found.readouts[name] = prediction_scores(case, predictions(lens, case, meter), n_tokens, n_bytes)
 
 
 def _judge_texts(gathered: _Gathered, case: Case, data: LayerData, found: LayerReport) -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from interp_plugins.methods.lens.evaluation.effects import SwapMeter, residual_address
+from interp_plugins.methods.lens.evaluation.effects import SwapMeter
 from interp_plugins.methods.lens.evaluation.measures import kl_divergence
 from interp_registry.tensors.layers import Layer
 
@@ -19,11 +19,6 @@ def test_putting_an_activation_in_its_own_place_changes_no_bit(causal, rows, lay
     assert found.kl_after.nan_to_num(0).tolist() == [0.0] * len(rows)
     assert found.agrees.tolist() == [1.0] * len(rows)
     assert found.loss_change.nan_to_num(0).tolist() == [0.0] * len(rows)
-
-
-def test_the_last_layer_is_swapped_before_the_final_norm(llama):
-    assert residual_address(llama, 4) == Layer(4, pre_norm=True)
-    assert residual_address(llama, 2) == Layer(2)
 
 
 def test_effects_are_those_of_single_passes_over_each_text(llama, rows):

@@ -75,7 +75,9 @@ def test_entropy_and_cross_entropy(rows):
     p, _ = rows
     assert torch.allclose(m.entropy(p), Categorical(logits=p.double()).entropy(), atol=1e-12)
     targets = torch.arange(40) % 7
-    assert torch.allclose(m.cross_entropy(p, targets), torch.nn.functional.cross_entropy(p.double(), targets, reduction="none"))
+    assert torch.allclose(
+        m.cross_entropy(p, targets), torch.nn.functional.cross_entropy(p.double(), targets, reduction="none")
+    )
 
 
 def test_bits_per_byte_of_a_uniform_guess_over_bytes():

@@ -14,7 +14,9 @@ from interp_registry.errors import DataError, InterpError
 class Stations:
     """A data set whose texts are about the parity of their number."""
 
-    fact_words = {"even": ("w0", "w1"), "odd": ("w2",)}
+    @property
+    def fact_words(self):
+        return {"even": ("w0", "w1"), "odd": ("w2",)}
 
     def facts(self, index):
         return frozenset({"odd" if index % 2 else "even"})
@@ -105,7 +107,9 @@ def test_a_reconstruction_that_is_not_finite_is_a_failure(llama, lenses, data):
         def reconstruct(self, activations, layer):
             return activations * torch.nan
 
-    report = evaluate_layer(llama, {**lenses, "diverged": Diverged(torch.zeros(1, 32))}, LAYER, data, Settings(samples=1))
+    report = evaluate_layer(
+        llama, {**lenses, "diverged": Diverged(torch.zeros(1, 32))}, LAYER, data, Settings(samples=1)
+    )
     assert "not finite" in report.failures[0].message
 
 
@@ -151,7 +155,17 @@ def test_the_report_prints_fluency_and_facts_beside_kl_and_fve(found):
 
     shown = tables([found])
     words = next(table for table in shown if table.title.startswith("Explanations"))
-    for column in ("KL (nats)", "FVE", "NLL", "base NLL", "facts", "facts of others", "facts, probe", "facts, bound", "verdict"):
+    for column in (
+        "KL (nats)",
+        "FVE",
+        "NLL",
+        "base NLL",
+        "facts",
+        "facts of others",
+        "facts, probe",
+        "facts, bound",
+        "verdict",
+    ):
         assert column in words.columns
     layer = next(table for table in shown if table.title.startswith("Layer 2"))
     assert len(layer.rows) == len(found.swaps)

@@ -4,9 +4,8 @@ Axes: n rows, b rows of a batch, s tokens, d width, v vocabulary, w = 1 + window
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -40,16 +39,12 @@ class Effects:
     logit_change: Float[Tensor, "n"]
     """Largest absolute change of any logit in the window; 0 exactly when the swap changed nothing."""
 
-    @classmethod
-    def joined(cls, parts: list[Self]) -> Self:
-        """The rows of all parts."""
-        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
-
 
 class SwapMeter:
     """Swaps activations into the residual stream and measures what changes.
 
-    Texts go through the model in the same batches in every pass, so that swapping a row's own activation changes no bit.
+    Texts go through the model in the same batches in every pass, so that swapping a row's own activation changes no bit. Rows of
+    like positions share a batch, and texts are cut behind the window.
 
     Args:
         model: The frozen model.
@@ -63,7 +58,7 @@ class SwapMeter:
         self, model: CausalLanguageModel, rows: Rows, layer: int, *, window: int = 8, batch_size: int = 64
     ) -> None:
         self.parts, self.rows, self.layer, self.window = Parts(model), rows, layer, window
-        self._batch_size = batch_size
+        self._batches_of_rows = rows.positions.argsort(stable=True).split(batch_size)
 
     @torch.no_grad()
     def activations(self) -> Float[Tensor, "n d"]:
@@ -75,7 +70,7 @@ class SwapMeter:
             hidden: Tensor = capture.take()[address]
             positions = self.rows.positions[where].to(hidden.device)
             found.append(hidden[torch.arange(len(hidden), device=hidden.device), positions].float().cpu())
-        return torch.cat(found)
+        return self.in_order(found)
 
     @torch.no_grad()
     def measure(
@@ -88,7 +83,6 @@ class SwapMeter:
             report: Called with (done, total) batches.
         """
         found: dict[str, list[Effects]] = {name: [] for name in replacements}
-        n_batches = math.ceil(len(self.rows) / self._batch_size)
         for done, (batch, where) in enumerate(self._batches(), start=1):
             original = self._logits(batch, where)
             for name, values in replacements.items():
@@ -97,37 +91,50 @@ class SwapMeter:
                 )
                 found[name].append(self._compare(original, swapped.float(), where))
             if report is not None:
-                report(done, n_batches)
-        return {name: Effects.joined(parts) for name, parts in found.items()}
+                report(done, len(self._batches_of_rows))
+        return {name: self._joined(parts) for name, parts in found.items()}
 
     @torch.no_grad()
-    def next_token_logits(self) -> Iterator[tuple[slice, Float[Tensor, "b v"]]]:
-        """The model's next-token logits at the rows' positions, batch by batch, with the rows they belong to."""
+    def next_token_logits(self) -> Iterator[tuple[Int[Tensor, "b"], Float[Tensor, "b v"]]]:
+        """The model's next-token logits at the rows' positions, batch by batch, with the numbers of the rows."""
         for batch, where in self._batches():
             yield where, self._logits(batch, where)[:, 0]
 
-    def next_tokens(self, where: slice) -> Int[Tensor, "b"]:
+    def next_tokens(self, where: Int[Tensor, "b"]) -> Int[Tensor, "b"]:
         """The text's token after each row's position; -1 where the text ends there."""
         ids, positions = self.rows.token_ids[where], self.rows.positions[where]
         following = ids.gather(1, (positions + 1).clamp_max(ids.shape[1] - 1)[:, None])[:, 0]
         return following.masked_fill(positions + 1 >= self.rows.lengths[where], -1)
 
-    def _batches(self) -> Iterator[tuple[Batch, slice]]:
-        for first in range(0, len(self.rows), self._batch_size):
-            where = slice(first, first + self._batch_size)
-            texts = zip(self.rows.token_ids[where].tolist(), self.rows.lengths[where].tolist(), strict=True)
+    def in_order(self, parts: Sequence[Tensor]) -> Tensor:
+        """Values of all batches as one tensor, in the order of the rows."""
+        values = torch.cat(list(parts))
+        result = torch.empty_like(values)
+        result[torch.cat(self._batches_of_rows)] = values
+        return result
+
+    def _joined(self, parts: Sequence[Effects]) -> Effects:
+        names = (field.name for field in fields(Effects))
+        return Effects(*(self.in_order([getattr(part, name) for part in parts]) for name in names))
+
+    def _batches(self) -> Iterator[tuple[Batch, Int[Tensor, "b"]]]:
+        for where in self._batches_of_rows:
+            ends = torch.minimum(self.rows.lengths[where], self.rows.positions[where] + self.window + 1)
+            texts = zip(self.rows.token_ids[where].tolist(), ends.tolist(), strict=True)
             yield self.parts.model.collate([Encoded({"input_ids": ids[:n]}, n) for ids, n in texts]), where
 
-    def _targets(self, where: slice) -> tuple[Int[Tensor, "b w"], Bool[Tensor, "b w"]]:
+    def _targets(self, where: Int[Tensor, "b"]) -> tuple[Int[Tensor, "b w"], Bool[Tensor, "b w"]]:
         """Positions of the window, clipped to the text, and whether the text has a token after each."""
         positions = self.rows.positions[where][:, None] + torch.arange(self.window + 1)
         lengths = self.rows.lengths[where][:, None]
         return torch.minimum(positions, lengths - 1), positions < lengths - 1
 
-    def _logits(self, batch: Batch, where: slice) -> Float[Tensor, "b w v"]:
+    def _logits(self, batch: Batch, where: Int[Tensor, "b"]) -> Float[Tensor, "b w v"]:
         return self.parts.logits(batch, self._targets(where)[0]).float()
 
-    def _compare(self, original: Float[Tensor, "b w v"], swapped: Float[Tensor, "b w v"], where: slice) -> Effects:
+    def _compare(
+        self, original: Float[Tensor, "b w v"], swapped: Float[Tensor, "b w v"], where: Int[Tensor, "b"]
+    ) -> Effects:
         positions, present = self._targets(where)
         ids = self.rows.token_ids[where]
         following = ids.gather(1, (positions + 1).clamp_max(ids.shape[1] - 1)).to(original.device)

@@ -3,7 +3,7 @@
 Axes: n rows, v vocabulary.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float
@@ -40,7 +40,7 @@ def predictions(lens: ReadsOut, case: Case, meter: SwapMeter) -> Prediction:
     for where, final in meter.next_token_logits():
         logits = lens.readout(case.activations[where].to(final.device), case.layer).float().to(final.device)
         parts.append(_against(final, logits, meter.next_tokens(where).to(final.device)))
-    return _joined(parts)
+    return _joined(parts, meter)
 
 
 @torch.no_grad()
@@ -49,7 +49,7 @@ def model_prediction(meter: SwapMeter) -> Prediction:
     parts = [
         _against(final, final, meter.next_tokens(where).to(final.device)) for where, final in meter.next_token_logits()
     ]
-    return _joined(parts)
+    return _joined(parts, meter)
 
 
 def bytes_of(model: CausalLanguageModel, rows: Rows) -> tuple[int, int]:
@@ -70,10 +70,6 @@ def _against(final: Float[Tensor, "n v"], logits: Float[Tensor, "n v"], followin
     return Prediction(kl_divergence(final, logits).cpu(), loss.cpu(), entropy(logits).cpu(), agrees.cpu())
 
 
-def _joined(parts: list[Prediction]) -> Prediction:
-    return Prediction(
-        torch.cat([part.kl for part in parts]),
-        torch.cat([part.loss for part in parts]),
-        torch.cat([part.entropy for part in parts]),
-        torch.cat([part.agrees for part in parts]),
-    )
+def _joined(parts: list[Prediction], meter: SwapMeter) -> Prediction:
+    names = (field.name for field in fields(Prediction))
+    return Prediction(*(meter.in_order([getattr(part, name) for part in parts]) for name in names))

@@ -71,6 +71,7 @@ def methods() -> Sequence[Method]:
         f"{_LENS}.exchange:run_export",
         flags=_LOADING,
         examples=("lens export tuned RUN --to ./my-lens",),
+    )
     judge = Stage(
         "eval",
         "Put lenses to the test: swaps, predictions, words, against baselines.\n\n"

@@ -11,7 +11,6 @@ from torch import Tensor
 
 __all__ = [
     "agreement",
-    "bits_per_byte",
     "cosine",
     "cross_entropy",
     "entropy",
@@ -19,7 +18,6 @@ __all__ = [
     "fve_normalised",
     "kl_divergence",
     "normalised_errors",
-    "recovered",
     "squared_errors",
     "squared_spread",
 ]
@@ -101,16 +99,6 @@ def entropy(logits: Float[Tensor, "*n v"]) -> Float[Tensor, "*n"]:
     """Entropy in nats of the distributions that logits give, in [0, ln v]."""
     logp = logits.double().log_softmax(-1)
     return -(logp.exp() * logp).sum(-1)
-
-
-def recovered(kl: float, kl_mean: float) -> float:
-    """``1 - KL(reconstruction) / KL(mean)``: 1 when nothing is lost, 0 when no more is kept than by the mean; NaN without loss."""
-    return 1 - kl / kl_mean if kl_mean > 0 else math.nan
-
-
-def bits_per_byte(nats_per_token: float, n_tokens: int, n_bytes: int) -> float:
-    """Nats per token as bits per byte: ``nats * tokens / bytes / ln 2``; comparable between tokenizers."""
-    return nats_per_token * n_tokens / n_bytes / math.log(2) if n_bytes else math.nan
 
 
 def _unit(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:

@@ -17,8 +17,8 @@ from interp_plugins.methods.lens.evaluation.config import PARTS, EvalConfig
 from interp_plugins.methods.lens.evaluation.facts import KnowsFacts
 from interp_plugins.methods.lens.evaluation.report import figures, tables
 from interp_plugins.methods.lens.evaluation.suite import LayerData, LayerReport, Settings, evaluate_layer
+from interp_plugins.methods.lens.loading import load_frozen
 from interp_plugins.methods.lens.stored import find_lens, load_lens
-from interp_plugins.methods.lens.train import load_for_lens
 from interp_plugins.models.language import CausalLanguageModel
 from interp_registry.choices import choice_names
 from interp_registry.contracts.method import Failure, Result, RunContext
@@ -59,7 +59,7 @@ def run(config: EvalConfig, ctx: RunContext) -> Result:
     chosen = _choose(config, ctx)
     records = [read_record(folder / "lens.json") for folder in chosen.folders.values()]
     name = config.model or next((str(record["model"]) for record in records), "lm-d128")
-    model = load_for_lens(name, config, ctx)
+    model = load_frozen(name, config.loading, config.kind, ctx.device)
     dump = _dump(config, name, model, [str(record["dump"]) for record in records if record.get("dump")], ctx)
     failures: list[Failure] = []
     lenses = _load(chosen, model, dump, ctx, failures)

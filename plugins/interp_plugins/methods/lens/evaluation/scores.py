@@ -12,7 +12,6 @@ from torch import Tensor
 from interp_plugins.methods.lens.evaluation.effects import Effects
 from interp_plugins.methods.lens.evaluation.interventions import Case
 from interp_plugins.methods.lens.evaluation.measures import (
-    bits_per_byte,
     cosine,
     normalised_errors,
     squared_errors,
@@ -20,6 +19,7 @@ from interp_plugins.methods.lens.evaluation.measures import (
 )
 from interp_plugins.methods.lens.evaluation.readouts import Prediction
 from interp_plugins.methods.lens.evaluation.resampling import Estimate, ratio_estimate
+from interp_plugins.methods.lens.readout.measures import bits_per_byte
 
 __all__ = ["Resampling", "best_of_curve", "prediction_scores", "swap_scores"]
 

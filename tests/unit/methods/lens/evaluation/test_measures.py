@@ -78,14 +78,3 @@ def test_entropy_and_cross_entropy(rows):
     assert torch.allclose(
         m.cross_entropy(p, targets), torch.nn.functional.cross_entropy(p.double(), targets, reduction="none")
     )
-
-
-def test_bits_per_byte_of_a_uniform_guess_over_bytes():
-    assert m.bits_per_byte(math.log(256), 10, 10) == pytest.approx(8.0)
-    assert m.bits_per_byte(math.log(2), 10, 40) == pytest.approx(0.25)
-
-
-def test_what_is_recovered_lies_between_the_mean_and_the_original():
-    assert m.recovered(0.0, 2.0) == 1.0
-    assert m.recovered(2.0, 2.0) == 0.0
-    assert math.isnan(m.recovered(0.0, 0.0))

@@ -52,6 +52,7 @@ def test_every_ability_has_its_interventions(found):
 def test_the_identity_loses_nothing_and_the_mean_explains_nothing(found):
     identity, mean = found.swaps["", put.IDENTITY], found.swaps["", put.MEAN]
     assert identity["kl"].value == 0.0
+    assert identity["kl_recovered"].value == 1.0
     assert identity["fve"].value == 1.0
     assert identity["top1_agreement"].value == 1.0
     assert mean["fve"].value == 0.0

@@ -34,7 +34,7 @@ class Resampling:
 
     def ratio(self, top: Float[Tensor, "n"], bottom: Float[Tensor, "n"] | float = 1.0) -> Estimate:
         """Ratio of sums; a number as ``bottom`` stands for each row's."""
-        bottom = torch.full_like(top, bottom) if isinstance(bottom, float) else bottom
+        bottom = torch.full_like(top, bottom) if not isinstance(bottom, Tensor) else bottom
         return ratio_estimate(top, bottom, self.documents, n_resamples=self.n_resamples, seed=self.seed)
 
 

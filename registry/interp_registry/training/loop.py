@@ -32,7 +32,16 @@ if TYPE_CHECKING:
     from interp_registry.contracts.tracker import Tracker
     from interp_registry.figures import HeatMap
 
-__all__ = ["AdjustsGradients", "Evaluates", "ShowsActivity", "Tools", "Trainable", "TrainingSummary", "train"]
+__all__ = [
+    "AdjustsGradients",
+    "Evaluates",
+    "SharesBatches",
+    "ShowsActivity",
+    "Tools",
+    "Trainable",
+    "TrainingSummary",
+    "train",
+]
 
 _LOG = logging.getLogger(__name__)
 
@@ -86,6 +95,19 @@ class ShowsActivity(Protocol):
     def activity(self) -> "HeatMap | None":
         """What dashboards show after the last step, e.g. how active each component is; asked for when losses are logged."""
         ...
+
+
+@runtime_checkable
+class SharesBatches(Protocol):
+    """A trainable whose batches may be dealt out to several processes.
+
+    The losses of a batch must depend on the weights and the batch's number only. Of an update's ``accumulate`` batches each process then
+    takes its share, and gradients and losses are averaged: the update is that of one process, up to the order of the sums. A trainable
+    that has no such attribute, or says False, sees to several processes itself.
+    """
+
+    shares_batches: bool
+    """Whether the loop deals out batches."""
 
 
 @dataclass
@@ -172,6 +194,13 @@ class _Loop:
         self.evaluated_at: int | None = None
         accelerator = tools.accelerator
         self.rank = accelerator.process_index if accelerator is not None else 0
+        shared = isinstance(trainable, SharesBatches) and trainable.shares_batches and accelerator is not None
+        self.sharers = accelerator.num_processes if shared and accelerator is not None else 1
+        if config.accumulate % self.sharers:
+            raise UsageError(
+                f"{config.accumulate} batches per update cannot be shared by {self.sharers} processes",
+                f"set --training.accumulate to a multiple of {self.sharers}, with smaller batches for the same sum",
+            )
 
     def run(self) -> TrainingSummary:
         self._resume()
@@ -198,9 +227,10 @@ class _Loop:
             optimiser.zero_grad(set_to_none=True)
             for group, rate in zip(optimiser.param_groups, self.rates[name], strict=True):
                 group["lr"] = rate * factor
-        batches = range(self.step * self.config.accumulate, (self.step + 1) * self.config.accumulate)
+        first = self.step * self.config.accumulate + (self.rank if self.sharers > 1 else 0)
+        batches = range(first, (self.step + 1) * self.config.accumulate, self.sharers)
         with global_seed(self.seed, "training step", self.step, self.rank):
-            losses = _mean([self._backward(i) for i in batches])
+            losses = self._together(_mean([self._backward(i) for i in batches]))
             if isinstance(self.trainable, AdjustsGradients):
                 losses |= self.trainable.before_update(self.step)
             if self.config.clip_norm is not None:
@@ -213,12 +243,25 @@ class _Loop:
         losses = dict(self.trainable.step(batch))
         loss = losses.get("loss")
         if isinstance(loss, Tensor) and loss.requires_grad:
-            share = loss / self.config.accumulate
+            share = loss / (self.config.accumulate // self.sharers)
             if self.tools.accelerator is None:
                 share.backward()
             else:
                 self.tools.accelerator.backward(share)
         return {name: value.detach() if isinstance(value, Tensor) else value for name, value in losses.items()}
+
+    def _together(self, losses: dict[str, Tensor | float]) -> dict[str, Tensor | float]:
+        """Gradients and losses averaged over the processes that share an update's batches."""
+        accelerator = self.tools.accelerator
+        if self.sharers == 1 or accelerator is None:
+            return losses
+        for optimiser in self.optimisers.values():
+            for parameter in (parameter for group in optimiser.param_groups for parameter in group["params"]):
+                if parameter.grad is not None:
+                    parameter.grad = cast("Tensor", accelerator.reduce(parameter.grad, reduction="mean"))
+        values = [torch.as_tensor(value, dtype=torch.float32, device=accelerator.device) for value in losses.values()]
+        means = cast("Tensor", accelerator.reduce(torch.stack(values), reduction="mean"))
+        return dict(zip(losses, means, strict=True))
 
     def _clip(self, norm: float) -> Tensor:
         """Shorten the whole gradient to ``norm``; the norm it had."""

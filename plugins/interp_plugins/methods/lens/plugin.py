@@ -62,7 +62,12 @@ def methods() -> Sequence[Method]:
         f"{_LENS}.config:ImportConfig",
         f"{_LENS}.exchange:run_import",
         flags=_LOADING,
-        examples=("lens import tuned ./my-lens --model lm-d128",),
+        examples=(
+            "lens import tuned ./my-lens --model lm-d128",
+            "lens import nla-parquet acts/rl.parquet --model Qwen/Qwen2.5-7B-Instruct",
+            "lens import consistency-dump dumps/layer_5/train",
+            "lens import nla release/av --model Qwen/Qwen2.5-7B-Instruct --format.dump KEY",
+        ),
     )
     write = Stage(
         "export",
@@ -70,7 +75,7 @@ def methods() -> Sequence[Method]:
         f"{_LENS}.config:ExportConfig",
         f"{_LENS}.exchange:run_export",
         flags=_LOADING,
-        examples=("lens export tuned RUN --to ./my-lens",),
+        examples=("lens export tuned RUN --to ./my-lens", "lens export nla RUN --to release"),
     )
     judge = Stage(
         "eval",
@@ -105,11 +110,22 @@ def methods() -> Sequence[Method]:
 def register(registry: "Registry") -> None:
     """Add the lenses and formats."""
     from interp_plugins.methods.lens.baselines import config as baselines
+    from interp_plugins.methods.lens.foreign import config as foreign
+    from interp_plugins.methods.lens.nla.config import NlaConfig
     from interp_plugins.methods.lens.readout import config as readout
 
     registry.add("lens", "logit", readout.LogitLensConfig)
     registry.add("lens", "tuned", readout.TunedLensConfig)
     registry.add("lens", "mean", baselines.MeanLensConfig)
     registry.add("lens", "linear", baselines.LinearLensConfig)
+    registry.add("lens", "nla", NlaConfig)
+    for name, choice in (
+        ("nla-parquet", foreign.NlaParquetImport),
+        ("consistency-dump", foreign.ConsistencyDumpImport),
+        ("consistency-config", foreign.ConsistencySettingsImport),
+        ("nla", foreign.NlaImport),
+    ):
+        registry.add("lens_import", name, choice)
+    registry.add("lens_export", "nla", foreign.NlaExport)
     registry.add("lens_import", "tuned", readout.TunedImportConfig)
     registry.add("lens_export", "tuned", readout.TunedExportConfig)

@@ -54,8 +54,8 @@ def _dump(config: LensTrainConfig, model: CausalLanguageModel, ctx: RunContext) 
     """
     if config.dump is None:
         dump, state = open_dump(config, config.model, ctx, model)
+        ctx.accelerator.wait_for_everyone()  # also those that have it: a barrier of some only would stall the others
         if dump is None:
-            ctx.accelerator.wait_for_everyone()
             dump, state = open_dump(config, config.model, ctx, model)
         if dump is None:
             raise UsageError("the activations are not complete", "run the same command again")
@@ -75,7 +75,7 @@ def _result(lens: Lens, summary: TrainingSummary | None, dump: Dump, state: str,
     result = Result(scalars=scalars, artifacts=[files[0].parent], data={"lens": dict(lens.describe())})
     if summary is None:
         return result
-    result.scalars |= {name: value for name, value in summary.losses.items() if "/" not in name}
+    result.scalars |= {name: value for name, value in {**summary.losses, **summary.metrics}.items() if "/" not in name}
     result.data["training"], result.data["validation"] = summary.losses, summary.metrics
     for title, values in (("Training rows, last batch", summary.losses), ("Validation rows", summary.metrics)):
         records = by_layer(values)

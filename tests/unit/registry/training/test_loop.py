@@ -204,3 +204,49 @@ def test_what_a_trainable_shows_is_sent_when_losses_are_logged(toy):
         [e for e in sink.events if isinstance(e, Scalar) and e.name == "train/loss"]
     )
     assert len(shown) >= 2
+
+
+class Rank:
+    """One of two processes, as far as the loop can tell; the other one's gradients are taken for equal."""
+
+    def __init__(self, index):
+        self.process_index, self.num_processes, self.is_main_process = index, 2, index == 0
+        self.device = torch.device("cpu")
+        self.reduced = 0
+
+    def backward(self, loss):
+        loss.backward()
+
+    def clip_grad_norm_(self, parameters, norm):
+        return torch.nn.utils.clip_grad_norm_(parameters, norm)
+
+    def wait_for_everyone(self):
+        pass
+
+    def reduce(self, tensor, reduction):
+        self.reduced += reduction == "mean"
+        return tensor
+
+
+def test_processes_take_turns_at_the_batches_of_an_update(toy):
+    config = TrainingConfig(steps=2, accumulate=4, checkpoint_every=None)
+    taken = {}
+    for index in (0, 1):
+        trained, rank = toy(), Rank(index)
+        trained.shares_batches = True
+        seen, step = [], trained.step
+        trained.step = lambda i, step=step, seen=seen: (seen.append(i), step(i))[1]
+        train(trained, config, 0, Tools(accelerator=rank))
+        taken[index] = seen
+        assert rank.reduced == 2 * (4 + 1), "four parameters and the losses, in each of two updates"
+    assert taken == {0: [0, 2, 4, 6], 1: [1, 3, 5, 7]}
+
+
+def test_batches_that_cannot_be_shared_are_refused_and_others_left_to_the_trainable(toy):
+    shared, own = toy(), toy()
+    shared.shares_batches = True
+    with pytest.raises(UsageError, match="1 batches per update cannot be shared by 2 processes"):
+        train(shared, TrainingConfig(steps=1), 0, Tools(accelerator=Rank(0)))
+    rank = Rank(0)
+    train(own, TrainingConfig(steps=1), 0, Tools(accelerator=rank))
+    assert rank.reduced == 0

@@ -1,0 +1,1 @@
+"""Activations, checkpoints and settings of other lens tools."""

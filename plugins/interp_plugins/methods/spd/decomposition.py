@@ -106,8 +106,10 @@ class Decomposition(nn.Module):
         return eye.expand(*matrix.shape[:-2], -1, -1)
 
     def delta(self, name: str) -> Float[Tensor, "*r i o"]:
-        """What the components leave of a matrix, ``W - V U``."""
-        return self.weight(name) - self.v(name) @ self.u(name)
+        """What the components leave of a matrix, ``W - V U``, in full precision: a small difference of large numbers."""
+        weight = self.weight(name)
+        with torch.autocast(weight.device.type, enabled=False):
+            return weight - self.v(name) @ self.u(name)
 
     def target_pass(self, batch: Any) -> TargetPass:
         """Run the undecomposed model and keep every site's input and output; no gradient."""

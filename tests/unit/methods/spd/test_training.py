@@ -188,3 +188,21 @@ def test_the_activity_of_components_is_their_mean_importance_with_the_most_activ
     for row, part in zip(shown.values, step.lower_parts, strict=True):
         expected = (weights[:, None] * part).sum(0).sort(descending=True).values
         assert list(row[: len(expected)]) == pytest.approx(expected.tolist(), abs=6e-5)
+
+
+def test_bf16_is_close_to_full_precision_and_leaves_weights_and_what_is_left_of_them_alone(tiny):
+    config, problem = tiny
+    config.delta = True
+    found, grads = [], []
+    for bf16 in (False, True):
+        config.bf16 = bf16
+        model = build_decomposition(config, problem.target, generator(0, "spd init"))
+        values = DecompositionTraining(model, config, problem.batches, 0).step(0)
+        values["loss"].backward()
+        assert {p.grad.dtype for p in model.parameters()} == {torch.float32}
+        found.append({name: float(value.detach()) for name, value in values.items()})
+        grads.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert found[0]["faithfulness"] == found[1]["faithfulness"]
+    assert found[0]["stochastic_recon"] != found[1]["stochastic_recon"]
+    assert found[0] == pytest.approx(found[1], rel=0.02)
+    assert float((grads[0] - grads[1]).norm() / grads[0].norm()) < 0.02

@@ -40,6 +40,19 @@ def test_a_run_can_be_looked_into(tmp_path):
     assert "linear1:" in page
 
 
+@pytest.mark.slow
+def test_seeds_side_by_side_give_what_each_gives_alone(tmp_path):
+    settings = ("spd", "run", "tms_5-2", "--target.path", str(TARGET), "--stop-after", "20")
+    both = interp(*settings, "--seeds", "0,3", out=tmp_path)
+    assert [Path(folder).name for folder in both["artifacts"]] == ["decomposition-seed-0", "decomposition-seed-3"]
+    alone = interp(*settings, "--seed", "3", "--starts.n", "1", out=tmp_path)
+    for name in ("mmcs_mean", "ci_l0"):
+        assert both["seeds"]["3"][name] == pytest.approx(alone["metrics"][name], rel=1e-2)
+    assert both["seeds"]["3"]["ci_l0"] != both["seeds"]["0"]["ci_l0"]
+    shown = interp("spd", "show", both["artifacts"][1], "--n-batches", "1", out=tmp_path)
+    assert Path(shown["artifacts"][0]).is_file()
+
+
 def _trace(run):
     events = [json.loads(line) for line in (Path(run["folder"]) / "events.jsonl").read_text().splitlines()]
     return {(e["step"], e["name"]): e["value"] for e in events if e["kind"] == "scalar" and "train/" in e["name"]}

@@ -289,6 +289,8 @@ class RunConfig:
     """The paper's setting, or the tuned later one."""
     target_seed: int = 0
     """Seed of the target's training, apart from the decomposition's --seed."""
+    seeds: list[int] = field(default_factory=list)
+    """Seeds decomposed side by side in one process, a single start each, in place of --seed; toy targets."""
     steps: int | None = None
     """Training steps."""
     stop_after: int | None = None
@@ -340,7 +342,7 @@ class RunConfig:
 
     def changes(self) -> dict[str, Any]:
         """Fields of the experiment that this run changes."""
-        own = ("experiments", "setting", "target_seed", "other")
+        own = ("experiments", "setting", "target_seed", "seeds", "other")
         given = {k: v for k, v in vars(self).items() if k not in own and v is not None and v != {}}
         return {**given, **self.other}
 

@@ -41,6 +41,11 @@ class SequentialAdamW:
         self._betas, self._eps = betas, eps
         self._moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in held]
         self._steps = 0
+        self._factors: Tensor | None = None
+
+    def scale_runs(self, factors: Tensor) -> None:
+        """Give every run, the first axis of all parameters, a rate of its own: a factor of the common one."""
+        self._factors = None if bool((factors == 1).all()) else factors
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients."""
@@ -66,7 +71,8 @@ class SequentialAdamW:
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
             mean.lerp_(grad, 1 - beta1)
             square.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-            parameter.addcdiv_(mean, square.sqrt().mul_(second).add_(self._eps), value=-first)
+            step = mean if self._factors is None else mean * self._factors.view(-1, *[1] * (mean.dim() - 1))
+            parameter.addcdiv_(step, square.sqrt().mul_(second).add_(self._eps), value=-first)
 
     def state_dict(self) -> dict[str, Any]:
         """Return moments and count, for a checkpoint."""

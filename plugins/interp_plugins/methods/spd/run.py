@@ -2,12 +2,15 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from interp_plugins.methods.spd.batched import BatchedTraining, Point, separate
 from interp_plugins.methods.spd.building import build_decomposition
 from interp_plugins.methods.spd.config import DecomposeConfig, RunConfig
 from interp_plugins.methods.spd.decomposition import Decomposition
@@ -90,6 +93,8 @@ def run(config: RunConfig, ctx: RunContext) -> Result:
 
 def _run_one(experiment: DecomposeConfig, name: str, config: RunConfig, ctx: RunContext) -> Result:
     problem = load_problem(experiment, config.target_seed, ctx)
+    if config.seeds:
+        return _run_side_by_side(experiment, name, problem, config.seeds, ctx)
     trained = decompose(experiment, problem, ctx.seed, _tools(experiment, ctx))
     found = evaluate(trained, experiment, ctx.seed)
     metrics = {**found.scalars, **{label: v for label, v in trained.summary.losses.items() if label != "loss"}}
@@ -110,6 +115,25 @@ def _run_one(experiment: DecomposeConfig, name: str, config: RunConfig, ctx: Run
     rows = tuple((key, value) for key, value in metrics.items())
     table = Table(("metric", "value"), rows, title=f"decomposition of {name}")
     return Result(scalars=scalars, tables=[table], figures=list(found.figures), artifacts=[folder], data=details)
+
+
+def _run_side_by_side(
+    experiment: DecomposeConfig, name: str, problem: Problem, seeds: Sequence[int], ctx: RunContext
+) -> Result:
+    """Decompose with several seeds in one batched training; a row and a folder for each."""
+    training: Any = BatchedTraining(experiment, problem, [Point(seed) for seed in seeds])
+    summary = train(training, training_config(experiment), ctx.seed, _tools(experiment, ctx))
+    result, rows = Result(), []
+    for seed, model in zip(seeds, separate(training), strict=True):
+        trained = Trained(model, problem, summary, Starts(0, seed))
+        found = evaluate(trained, experiment, seed).scalars
+        rows.append({"seed": seed, **found})
+        result.artifacts.append(_store(trained, experiment, name, ctx, f"decomposition-seed-{seed}"))
+    shared = [key for key in ("mmcs_mean", "ml2r_mean", "identity_ci_error", "ci_l0") if key in rows[0]]
+    result.scalars = {"n_decompositions": len(rows)}
+    result.tables.append(Table.of_records([{key: row[key] for key in ("seed", *shared)} for row in rows], title=name))
+    result.data = {"experiment": name, "seeds": {str(row["seed"]): row for row in rows}, "target": problem.record}
+    return result
 
 
 def training_config(config: DecomposeConfig) -> TrainingConfig:
@@ -177,10 +201,12 @@ def evaluate(trained: Trained, config: DecomposeConfig, seed: int) -> Measured:
     return measure(evaluation)
 
 
-def _store(trained: Trained, config: DecomposeConfig, name: str, ctx: RunContext) -> Any:
+def _store(
+    trained: Trained, config: DecomposeConfig, name: str, ctx: RunContext, folder: str = "decomposition"
+) -> Path:
     """Write the components, the target and what is needed to load them again."""
     weights: dict[str, Tensor] = export_weights(trained.model)
-    file = ctx.run.artifact("decomposition/components.safetensors")
+    file = ctx.run.artifact(f"{folder}/components.safetensors")
     replace_file(file, lambda out: write_shard(out, weights, {"kind": "spd decomposition"}))
     if trained.problem.weights:
         target = {key: value.contiguous() for key, value in trained.problem.weights.items()}

@@ -46,11 +46,9 @@ class Weights:
 
     Attributes:
         coeffs: Loss label -> coefficient, a number or a tensor with one per run.
-        rates: Factor of the learning rate of each run, or None.
     """
 
     coeffs: Mapping[str, float | Tensor]
-    rates: Tensor | None = None
 
 
 class DecompositionTraining:

@@ -147,12 +147,12 @@ class TmsRecipe:
         """Return the model that stored weights describe."""
         hidden = sorted(name for name in weights if name.startswith("hidden_layers."))
         names = ["linear1.weight", *hidden, "linear2.weight"]
-        matrices = {name.removesuffix(".weight"): weights[name].T for name in names}
+        matrices = {name.removesuffix(".weight"): weights[name].mT for name in names}
         biases = {"linear2": weights["linear2.bias"]}
         biases |= {
             n.removesuffix(".bias"): b for n, b in weights.items() if n.startswith("hidden") and n.endswith(".bias")
         }
-        return ToySuperposition(matrices, biases)
+        return ToySuperposition(matrices, biases, weights["linear1.weight"].dim() - 2)
 
 
 class ResidualMlpRecipe:
@@ -217,6 +217,7 @@ class ResidualMlpRecipe:
         """Return the model that stored weights describe."""
         layers = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("layers."))
         names = [f"layers.{layer}.{kind}" for layer in range(layers) for kind in ("mlp_in", "mlp_out")]
-        matrices = {name: weights[f"{name}.weight"].T for name in names}
+        matrices = {name: weights[f"{name}.weight"].mT for name in names}
         biases = {name: weights[f"{name}.bias"] for name in names if f"{name}.bias" in weights}
-        return ResidualMlp(matrices, biases, embedding=weights["W_E"], unembedding=weights["W_U"])
+        runs = weights["W_E"].dim() - 2
+        return ResidualMlp(matrices, biases, runs, embedding=weights["W_E"], unembedding=weights["W_U"])

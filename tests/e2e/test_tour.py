@@ -1,5 +1,6 @@
 """The tour of the documentation, as a reader would take it: every command of the page, in order, in an empty folder. Slow tier."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -22,9 +23,9 @@ def commands() -> list[str]:
 
 @pytest.fixture
 def interp(tmp_path):
-    with subprocess.Popen(
-        [sys.executable, "-W", "ignore", str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
+    command = [sys.executable, "-W", "ignore", str(SERVER)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as server:
         assert server.stdout.readline() == "ready\n"
         yield CommandLine(server, tmp_path / "home")
 
@@ -34,7 +35,7 @@ def test_every_command_of_the_tour_works_in_the_order_of_the_page(interp, tmp_pa
     for line in commands():
         words = shlex.split(line, comments=True)
         if words[0] == "interp":
-            answer = interp(*words[1:], OMP_NUM_THREADS="1")
+            answer = interp(*words[1:])
             assert answer.code == 0, f"{line}: {answer.text}"
             said[" ".join(words[1:3])] = answer.out
         else:

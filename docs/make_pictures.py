@@ -1,12 +1,13 @@
 """Draw `docs/images/`: the dashboard and the report of the latest run of each command in a home folder.
 
 ``python docs/make_pictures.py HOME`` after the commands of `COMMANDS`, each with ``--out HOME``. Dashboards are drawn from the run's own
-events, as they stood after a share of its time; reports are photographed in headless Chromium. Needs the development tools.
+events, as they stood after a share of them; reports are photographed in headless Chromium. Needs the development tools.
 """
 
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -25,7 +26,7 @@ COMMANDS = {
     "spd run": 0.8,
     "lens train": 0.6,
 }
-"""Command -> share of its run's time at which its dashboard is shown."""
+"""Command -> share of its reports of progress after which its dashboard is shown."""
 
 _WIDTH = 100
 
@@ -48,11 +49,11 @@ def dashboard_svg(command: str, run: Any) -> str:
 
     from interp_cli.dashboard_panel import Panel
     from interp_cli.run_view import RunView
-    from interp_registry.events import read_events
+    from interp_registry.events import HeatMapEvent, Progress, read_events
 
     events = list(read_events(run.events))
-    begin, end = events[0].time, events[-1].time
-    now = begin + COMMANDS[command] * (end - begin)
+    moments = [event.time for event in events if isinstance(event, (Progress, HeatMapEvent))]
+    now = moments[int(COMMANDS[command] * (len(moments) - 1))]
     view = RunView()
     for event in events:
         if event.time <= now:
@@ -61,6 +62,7 @@ def dashboard_svg(command: str, run: Any) -> str:
         file=StringIO(), record=True, width=_WIDTH, height=40, force_terminal=True, color_system="truecolor"
     )
     console.print(Panel(view, now))
+    console.print()
     svg = console.export_svg(title=f"interp {command}")
     return re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # no font is fetched; any monospaced one will do
 
@@ -69,6 +71,9 @@ def main(home: Path) -> None:
     """Draw everything that the home has runs for."""
     from playwright.sync_api import sync_playwright
 
+    from interp_cli.report.html import write_report
+    from interp_cli.report.model import read_report
+
     IMAGES.mkdir(exist_ok=True)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
@@ -76,9 +81,9 @@ def main(home: Path) -> None:
         for command, run in latest_runs(home):
             stem = command.replace(" ", "-")
             (IMAGES / f"dashboard-{stem}.svg").write_text(dashboard_svg(command, run), encoding="utf-8")
-            photograph(browser, run.path / "report" / "index.html", IMAGES / f"report-{stem}.png")
+            page = write_report([read_report(run)], Path(tempfile.mkdtemp()), files=False)
+            photograph(browser, page, IMAGES / f"report-{stem}.png")
             if command == "demo":
-                page = run.path / "report" / "index.html"
                 photograph(browser, page, IMAGES / "report-dark.png", scheme="dark")
                 photograph(browser, page, IMAGES / "report-narrow.png", width=390)
         browser.close()

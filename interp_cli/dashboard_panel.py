@@ -141,8 +141,9 @@ def _task_line(task: Task, name: int, width: int) -> Text:
 def _curve_line(curve: Curve, name: int, width: int) -> Text:
     line = Text(shorten(curve.name, name).ljust(name) + "  ")
     line.append(f"{number_text(curve.last):>10}  ", "bold")
-    line.append(sparkline(curve.points, max(min(width - name - 30, 40), 8)), "cyan")
-    line.append(f"  step {curve.step}", "dim")
+    if curve.has_steps:
+        line.append(sparkline(curve.points, max(min(width - name - 30, 40), 8)), "cyan")
+        line.append(f"  step {curve.step}", "dim")
     return line
 
 

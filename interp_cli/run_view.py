@@ -66,17 +66,23 @@ class Task:
 
 @dataclass
 class Curve:
-    """A scalar over steps, thinned to at most 512 points: every other one is dropped whenever it is full."""
+    """A scalar over steps, thinned to at most 512 points: every other one is dropped whenever it is full.
+
+    Attributes:
+        has_steps: Whether it was reported at more than one step; a number that came once has no curve.
+    """
 
     name: str
     step: int = 0
     last: float = 0.0
     points: list[float] = field(default_factory=list)
+    has_steps: bool = False
     _stride: int = 1
     _skipped: int = 0
 
     def add(self, value: float, step: int) -> None:
         """Take a value."""
+        self.has_steps = self.has_steps or (bool(self.points) and step != self.step)
         self.step, self.last = step, value
         self._skipped += 1
         if self._skipped >= self._stride:

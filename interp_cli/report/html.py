@@ -33,7 +33,7 @@ Block = dict[str, Any]
 """A figure or table as the template wants it."""
 
 _TILES = 8
-_TILES_IN_A_ROW = 6
+_TILES_IN_A_ROW = 5
 
 
 def render_html(runs: Sequence[RunReport], files: Mapping[int, Sequence[str]] | None = None, title: str = "") -> str:

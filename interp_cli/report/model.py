@@ -90,7 +90,7 @@ def _curves(events: Sequence[Event]) -> list[Figure]:
             values.setdefault(group, {}).setdefault(event.name, []).append((event.step, event.value))
     figures: list[Figure] = []
     for group, curves in values.items():
-        series = [_series(name, points) for name, points in curves.items() if len(points) > 1]
+        series = [_series(name, points) for name, points in curves.items() if len({step for step, _ in points}) > 1]
         if series:
             figures.append(Lines(tuple(series), x_title="step", y_title=group, title=f"{group} over steps"))
     return figures

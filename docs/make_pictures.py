@@ -49,10 +49,11 @@ def dashboard_svg(command: str, run: Any) -> str:
 
     from interp_cli.dashboard_panel import Panel
     from interp_cli.run_view import RunView
-    from interp_registry.events import HeatMapEvent, Progress, read_events
+    from interp_registry.events import HeatMapEvent, Progress, Scalar, read_events
 
     events = list(read_events(run.events))
-    moments = [event.time for event in events if isinstance(event, (Progress, HeatMapEvent))]
+    kinds = (Progress, HeatMapEvent, Scalar)
+    moments = [event.time for event in events if isinstance(event, kinds)]
     now = moments[int(COMMANDS[command] * (len(moments) - 1))]
     view = RunView()
     for event in events:

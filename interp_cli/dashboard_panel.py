@@ -73,7 +73,7 @@ class Panel:
     def _curves(self, width: int, room: int) -> list[Text]:
         curves = [curve for curve in self.view.curves.values() if not curve.name.startswith("system/")]
         shown = curves[: max(room, 0)] if len(curves) > room else curves
-        name = min(max((len(curve.name) for curve in shown), default=0), 32)
+        name = min(max((len(curve.name) for curve in shown), default=0), max(32, width - 60))
         return [_curve_line(curve, name, width) for curve in shown]
 
     def _heat_map(self, console: Console, options: ConsoleOptions, room: int) -> list[list[Segment]]:
@@ -115,6 +115,8 @@ def rate_text(task: Task) -> str:
     rate, unit = task.rate, task.unit or "it"
     if not rate or not math.isfinite(rate):
         return ""
+    if rate >= 1000:
+        return f"{rate:,.0f} {unit}/s"
     return f"{number_text(rate, 3)} {unit}/s" if rate >= 1 else f"{number_text(rate * 60, 3)} {unit}/min"
 
 

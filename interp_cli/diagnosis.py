@@ -17,7 +17,7 @@ __all__ = ["CHECKS", "Finding", "examine"]
 
 _SLOW_PLUGIN_MS = 100.0
 _LOW_DISK = 5 << 30
-_EXTRAS = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}
+_EXTRAS = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio", "zarr": "zarr"}
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,10 @@ def _packages() -> Iterator[Finding]:
     missing = [name for name, module in _EXTRAS.items() if importlib.util.find_spec(module) is None]
     if missing:
         yield Finding(
-            "extras", "note", f"not installed: {', '.join(missing)}", f"pip install 'interp-cli[{missing[0]}]'"
+            "extras",
+            "note",
+            f"not installed: {', '.join(missing)}",
+            f"pip install 'interp-cli[{','.join(missing)}]' where you want them",
         )
 
 

@@ -75,6 +75,10 @@ class GuardedTracker(Tracker):
         """The trackers that still work."""
         return tuple(self._trackers)
 
+    def writes_to(self, events: EventSink) -> bool:
+        """Whether :meth:`log` also reports to ``events``, so that the caller must not do it again."""
+        return self._events is events
+
     def start(self, run: TrackedRun) -> None:
         """Start every tracker."""
         self._each("start", run)

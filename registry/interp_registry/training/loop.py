@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor
 
+from interp_registry.contracts.tracker import GuardedTracker
 from interp_registry.errors import InterpError, InterruptedRunError, UsageError
 from interp_registry.events import EventSink, NullSink
 from interp_registry.stores.checkpoint import CheckpointStore
@@ -289,10 +290,12 @@ class _Loop:
             self.tools.events.heat_map("live/activity", activity)
 
     def _report(self, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self.tools.events.scalar(name, value, self.step)
-        if self.tools.tracker is not None:
-            self.tools.tracker.log(values, self.step)
+        tracker, events = self.tools.tracker, self.tools.events
+        if not (isinstance(tracker, GuardedTracker) and tracker.writes_to(events)):
+            for name, value in values.items():
+                events.scalar(name, value, self.step)
+        if tracker is not None:
+            tracker.log(values, self.step)
 
     def _evaluate(self) -> None:
         if not isinstance(self.trainable, Evaluates):

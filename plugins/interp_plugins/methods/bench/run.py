@@ -87,8 +87,6 @@ def _probe(
 
 def _track(scores: DatasetScores, ctx: RunContext) -> None:
     values = {f"{scores.model}/{scores.dataset}/{name}": score.value for name, score in scores.scores.items()}
-    for name, value in values.items():
-        ctx.events.scalar(name, value)
     ctx.tracker.log(values, 0)
 
 

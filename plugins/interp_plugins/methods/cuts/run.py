@@ -35,7 +35,9 @@ def cuts(config: CutsConfig, ctx: RunContext) -> Result:
     dataset = config.dataset.build().select(config.limit)
     total = Result()
     errors: list[InterpError] = []
-    for number, name in enumerate(config.models or EMBEDDED):
+    names = config.models or EMBEDDED
+    for number, name in enumerate(names):
+        ctx.events.progress("cut", number, len(names), "models")
         try:
             model = load_image_text(name, config.loading, ctx.device)
             nodes = collect_nodes(model, dataset)
@@ -44,6 +46,7 @@ def cuts(config: CutsConfig, ctx: RunContext) -> Result:
         except InterpError as err:
             errors.append(err)
             total.failures.append(Failure(name, type(err).__name__, str(err)))
+    ctx.events.progress("cut", len(names), len(names), "models")
     if errors and not total.artifacts:
         raise errors[0]
     total.tables.insert(0, _overview(total))
@@ -83,8 +86,6 @@ def _add(total: Result, found: _Found, n_pictures: int, ctx: RunContext) -> None
     total.figures += figures
     total.artifacts += _stored(found, words, {**values, "agreement": agreement, "solver": found.cut.solver}, ctx)
     _store_pictures(found, figures, ctx)
-    for key, value in values.items():
-        ctx.events.scalar(f"{found.name}/{key}", float(value))
     ctx.tracker.log({f"cuts/{found.name}/{key}": float(value) for key, value in values.items()}, 0)
 
 

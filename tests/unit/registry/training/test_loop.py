@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from interp_registry.contracts.tracker import GuardedTracker
 from interp_registry.errors import ConfigError, InterpError, InterruptedRunError, UsageError
 from interp_registry.events import HeatMapEvent, MemorySink, Progress, Scalar
 from interp_registry.figures import HeatMap
@@ -250,3 +251,12 @@ def test_batches_that_cannot_be_shared_are_refused_and_others_left_to_the_traina
     rank = Rank(0)
     train(own, TrainingConfig(steps=1), 0, Tools(accelerator=rank))
     assert rank.reduced == 0
+def test_a_number_is_reported_once_where_the_tracker_reports_to_the_same_events(toy):
+    for tracker_of in (lambda sink: GuardedTracker((), sink), lambda sink: GuardedTracker(), lambda sink: None):
+        sink = MemorySink()
+        tools = Tools(events=sink, tracker=tracker_of(sink))
+        train(
+            toy(), TrainingConfig(steps=5, log_every=1, evaluate_every=None, checkpoint_every=None), seed=0, tools=tools
+        )
+        steps = [event.step for event in sink.events if isinstance(event, Scalar) and event.name == "train/loss"]
+        assert steps == [1, 2, 3, 4, 5]

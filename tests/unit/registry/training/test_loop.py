@@ -251,6 +251,8 @@ def test_batches_that_cannot_be_shared_are_refused_and_others_left_to_the_traina
     rank = Rank(0)
     train(own, TrainingConfig(steps=1), 0, Tools(accelerator=rank))
     assert rank.reduced == 0
+
+
 def test_a_number_is_reported_once_where_the_tracker_reports_to_the_same_events(toy):
     for tracker_of in (lambda sink: GuardedTracker((), sink), lambda sink: GuardedTracker(), lambda sink: None):
         sink = MemorySink()

@@ -32,7 +32,7 @@ def kept() -> list[dict]:
 
 
 def keep(folder: Path, cpu_seconds: float | None = None) -> None:
-    """Add what a finished run found, in place of an earlier run of the same experiment, seed and length."""
+    """Add what a finished run found, in place of an earlier one that is the same."""
     result, record = (json.loads((folder / f"{name}.json").read_text()) for name in ("result", "record"))
     options = record["details"]["options"]
     new = {
@@ -40,10 +40,12 @@ def keep(folder: Path, cpu_seconds: float | None = None) -> None:
         "starts": result.get("starts"), "metrics": result["metrics"],
         "cpu_seconds": cpu_seconds if cpu_seconds is not None else result.get("cpu_seconds"),
     }  # fmt: skip
-    same = ("experiment", "seed", "steps")
+    same = ("experiment", "seed", "steps", "starts")
     rest = [old for old in kept() if any(old[key] != new[key] for key in same)]
     KEPT.parent.mkdir(exist_ok=True)
-    ordered = sorted([*rest, new], key=lambda r: (list(PAPER).index(r["experiment"]), r["seed"], r["steps"]))
+    ordered = sorted(
+        [*rest, new], key=lambda r: (list(PAPER).index(r["experiment"]), r["seed"], r["steps"], str(r["starts"]))
+    )
     KEPT.write_text(json.dumps(ordered, indent=1, sort_keys=True) + "\n")
 
 
@@ -105,8 +107,11 @@ def table() -> str:
         for found in mine:
             seconds = found["cpu_seconds"]
             spent = "-" if seconds is None else f"{seconds:.0f} s"
+            starts = (
+                ", single start" if found["starts"] is None else f", best of {len(found['starts']['losses'])} starts"
+            )
             lines.append(
-                f"| {name}, seed {found['seed']}, {found['steps']} steps | {paper} | {REFERENCE.get(name, 'not run')} "
+                f"| {name}, seed {found['seed']}{starts}, {found['steps']} steps | {paper} | {REFERENCE.get(name, 'not run')} "
                 f"| {row(found)} | {spent} |"
             )
         if not mine:

@@ -86,6 +86,14 @@ def methods() -> Sequence[Method]:
         flags=_LOADING,
         examples=("lens eval RUN", "lens eval RUN OTHER logit --suite swap,text"),
     )
+    demo = Stage(
+        "demo",
+        "Dump, train a tuned lens and a text bottleneck, evaluate both.\n\nOn an embedded model; nothing is downloaded.",
+        f"{_LENS}.evaluation.config:LensDemoConfig",
+        f"{_LENS}.demo:run",
+        estimate=f"{_LENS}.demo:estimate",
+        examples=("lens demo", "lens demo --steps 120 --json"),
+    )
     api = {
         "load_lens": f"{_LENS}.stored:load_lens",
         "open_activations": f"{_LENS}.dumped:Dump",
@@ -94,7 +102,7 @@ def methods() -> Sequence[Method]:
         Method(
             "lens",
             "Read activations: in words and in predictions",
-            (dump, train, judge, show, bring, write),
+            (dump, train, judge, show, demo, bring, write),
             api=api,
             choices={
                 "lens": f"{_LENS}.choices:LensConfig",

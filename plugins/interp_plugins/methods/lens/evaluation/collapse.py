@@ -9,7 +9,7 @@ from interp_plugins.methods.lens.contract import Explanation
 
 __all__ = ["EMPTY_FVE", "EMPTY_NLL", "PRIVATE_FVE", "PRIVATE_NLL", "Variety", "variety", "verdicts"]
 
-PRIVATE_FVE, PRIVATE_NLL = 0.5, 1.0
+PRIVATE_FVE, PRIVATE_NLL = 0.2, 1.0
 """A private code: at least this FVE, and text more than this many nats per token above the base model's own."""
 EMPTY_FVE, EMPTY_NLL = 0.05, 0.2
 """Fluent but empty: an FVE below this, and text less than this many nats per token above the base model's own."""

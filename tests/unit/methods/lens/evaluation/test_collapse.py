@@ -27,7 +27,7 @@ def test_fluent_words_that_name_no_facts_are_a_private_code_too():
 
 @pytest.mark.parametrize("said", [Variety(1 / 500, 0.2, 1.0), Variety(0.5, 0.8, 0.5)])
 def test_repetition_is_named(said):
-    assert verdicts(fve=0.3, nll=3.0, base_nll=1.5, said=said)[0].startswith("repetition")
+    assert verdicts(fve=0.1, nll=3.0, base_nll=1.5, said=said)[0].startswith("repetition")
 
 
 def test_variety_counts_texts_and_tokens():

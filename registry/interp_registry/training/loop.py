@@ -103,8 +103,9 @@ class SharesBatches(Protocol):
     """A trainable whose batches may be dealt out to several processes.
 
     The losses of a batch must depend on the weights and the batch's number only. Of an update's ``accumulate`` batches each process then
-    takes its share, and gradients and losses are averaged: the update is that of one process, up to the order of the sums. A trainable
-    that has no such attribute, or says False, sees to several processes itself.
+    takes its share, gradients are added up and losses averaged: the update is that of one process, up to the order of the sums. A
+    trainable that computes gradients itself divides them by ``accumulate``, as always. One that has no such attribute, or says False,
+    sees to several processes itself.
     """
 
     shares_batches: bool
@@ -244,7 +245,7 @@ class _Loop:
         losses = dict(self.trainable.step(batch))
         loss = losses.get("loss")
         if isinstance(loss, Tensor) and loss.requires_grad:
-            share = loss / (self.config.accumulate // self.sharers)
+            share = loss / self.config.accumulate
             if self.tools.accelerator is None:
                 share.backward()
             else:
@@ -252,14 +253,14 @@ class _Loop:
         return {name: value.detach() if isinstance(value, Tensor) else value for name, value in losses.items()}
 
     def _together(self, losses: dict[str, Tensor | float]) -> dict[str, Tensor | float]:
-        """Gradients and losses averaged over the processes that share an update's batches."""
+        """Gradients added up, and losses averaged, over the processes that share an update's batches."""
         accelerator = self.tools.accelerator
         if self.sharers == 1 or accelerator is None:
             return losses
         for optimiser in self.optimisers.values():
             for parameter in (parameter for group in optimiser.param_groups for parameter in group["params"]):
                 if parameter.grad is not None:
-                    parameter.grad = cast("Tensor", accelerator.reduce(parameter.grad, reduction="mean"))
+                    parameter.grad = cast("Tensor", accelerator.reduce(parameter.grad, reduction="sum"))
         values = [torch.as_tensor(value, dtype=torch.float32, device=accelerator.device) for value in losses.values()]
         means = cast("Tensor", accelerator.reduce(torch.stack(values), reduction="mean"))
         return dict(zip(losses, means, strict=True))

@@ -225,8 +225,8 @@ class Rank:
         pass
 
     def reduce(self, tensor, reduction):
-        self.reduced += reduction == "mean"
-        return tensor
+        self.reduced += tensor.ndim > 0  # the vote on stopping is a single number
+        return tensor * 2 if reduction == "sum" else tensor
 
 
 def test_processes_take_turns_at_the_batches_of_an_update(toy):

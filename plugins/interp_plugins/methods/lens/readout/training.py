@@ -40,6 +40,8 @@ class TunedTraining:
         DataError: Nothing is predicted, because no row has as many tokens behind it as the shift.
     """
 
+    shares_batches = True
+
     def __init__(self, lens: TunedLens, dump: Dump, training: TrainingConfig, seed: int) -> None:
         self.lens, self.dump, self.training, self.seed = lens, dump, training, seed
         self.config = lens.config

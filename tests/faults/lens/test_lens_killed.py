@@ -61,10 +61,8 @@ def test_the_loss_trace_after_kill_and_resume_is_the_uninterrupted_one(tmp_path)
     killed = _start(*TRAIN, out=tmp_path / "killed")
 
     def reached():
-        return any(
-            f'"step":{step},' in file.read_text().replace(" ", "")
-            for file in (tmp_path / "killed").glob("runs/*/events.jsonl")
-        )
+        files = (tmp_path / "killed").glob("runs/*/events.jsonl")
+        return any(f'"step":{step}}}' in file.read_text() for file in files)
 
     _kill_when(killed, reached)
     (folder,) = (tmp_path / "killed" / "runs").iterdir()

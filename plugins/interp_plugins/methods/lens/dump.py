@@ -1,6 +1,7 @@
 """The stage ``lens dump``: one forward pass per text, the chosen tokens of the chosen layers into the activation store."""
 
 import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,8 +44,6 @@ def run(config: DumpConfig, ctx: RunContext) -> Result:
         InterpError: The model or data cannot be had, or the activations do not fit in the type they are to be stored in.
     """
     dump, state = open_dump(config, config.model, ctx)
-    if dump is None:
-        return Result(scalars={"state": state})
     scalars = {
         "key": dump.entry.key,
         "state": state,
@@ -108,7 +107,7 @@ def dump_request(model: ResolvedModel, dataset: Dataset, settings: DumpSettings,
 
 def open_dump(
     settings: DumpSettings, model_name: str, ctx: RunContext, loaded: CausalLanguageModel | None = None
-) -> tuple[Dump | None, str]:
+) -> tuple[Dump, str]:
     """The dump of a model on a data set, made first where it is not stored.
 
     Args:
@@ -118,8 +117,8 @@ def open_dump(
         loaded: The model, when it is in memory already.
 
     Returns:
-        The dump, and whether it was ``present``, is now ``dumped``, or (then without a dump) waits for ``others``: processes
-        that have not finished their shards.
+        The dump, and whether it was ``present`` or is now ``dumped``. Of several processes each writes its own shards and waits for
+        the others.
     """
     for name in ("seq_len", "batch_tokens", "shard_mb"):
         if getattr(settings, name) < 1:
@@ -130,12 +129,19 @@ def open_dump(
     request = dump_request(resolved, dataset, settings, ctx.seed)
     entry = ctx.activations.find(request)
     if entry is not None and entry.complete:
+        _wait_for_others(ctx)  # also those that have it: a barrier of some only would stall the others
         return Dump(entry), "present"
     parts = Parts(loaded if loaded is not None else resolved.load())
     dumper = Dumper(parts, dataset, settings, positions, ctx.seed)
     entry = ctx.activations.open(request, dumper.plan(), provenance_of(parts.model))
     dumper.write(entry, ctx)
-    return (Dump(entry), "dumped") if entry.complete else (None, "others")
+    _wait_for_others(ctx)
+    return Dump(entry), "dumped"
+
+
+def _wait_for_others(ctx: RunContext) -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        ctx.accelerator.wait_for_everyone()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """The stage ``lens train``: dump where needed, train with the shared loop, store the lens."""
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from interp_plugins.methods.lens.config import LensTrainConfig
@@ -38,8 +40,10 @@ def run(config: LensTrainConfig, ctx: RunContext) -> Result:
     facts = {"dump": dump.entry.key, "dump_digest": dump.digest, "seed": ctx.seed}
     if summary is not None:
         facts["steps"] = summary.steps
-    files = save_lens(ctx.run.artifact("lens/lens.json").parent, lens, config.method, model, dump, facts)
-    result = _result(lens, summary, dump, state, files)
+    folder = ctx.run.artifact("lens/lens.json").parent
+    if int(os.environ.get("RANK", "0")) == 0:
+        save_lens(folder, lens, config.method, model, dump, facts)
+    result = _result(lens, summary, dump, state, folder)
     if fitted:
         result.tables.append(Table.of_records(by_layer(fitted), title="Training rows"))
         result.data["fitted"] = dict(fitted)
@@ -53,26 +57,20 @@ def _dump(config: LensTrainConfig, model: CausalLanguageModel, ctx: RunContext) 
         UsageError: They are of another model.
     """
     if config.dump is None:
-        dump, state = open_dump(config, config.model, ctx, model)
-        ctx.accelerator.wait_for_everyone()  # also those that have it: a barrier of some only would stall the others
-        if dump is None:
-            dump, state = open_dump(config, config.model, ctx, model)
-        if dump is None:
-            raise UsageError("the activations are not complete", "run the same command again")
-        return dump, state
+        return open_dump(config, config.model, ctx, model)
     dump = Dump.open(ctx.activations, config.dump)
     if dump.revision not in (None, model.info.revision):
         raise UsageError(f"the activations {dump.entry.key} are those of {dump.model_name}, not of {config.model}")
     return dump, "present"
 
 
-def _result(lens: Lens, summary: TrainingSummary | None, dump: Dump, state: str, files: list[Any]) -> Result:
+def _result(lens: Lens, summary: TrainingSummary | None, dump: Dump, state: str, folder: Path) -> Result:
     scalars: dict[str, Any] = {
         "steps": 0 if summary is None else summary.steps,
         "dump": dump.entry.key,
         "dumped": state,
     }
-    result = Result(scalars=scalars, artifacts=[files[0].parent], data={"lens": dict(lens.describe())})
+    result = Result(scalars=scalars, artifacts=[folder], data={"lens": dict(lens.describe())})
     if summary is None:
         return result
     result.scalars |= {name: value for name, value in {**summary.losses, **summary.metrics}.items() if "/" not in name}

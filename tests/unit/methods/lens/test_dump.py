@@ -137,11 +137,15 @@ def test_a_dump_that_died_between_shards_goes_on_to_the_same_bytes(config, tmp_p
 def test_several_processes_write_the_same_bytes(config, tmp_path, monkeypatch):
     monkeypatch.setattr("interp_plugins.methods.lens.dump.Dumper._shard_documents", lambda _self: 7)
     dumped(config, tmp_path / "one")
+    n_waits = []
+    monkeypatch.setattr("interp_plugins.methods.lens.dump._wait_for_others", n_waits.append)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
-    assert dumped(config, tmp_path / "two") == (None, "others")
+    with pytest.raises(DataError, match="not complete"):  # it would have waited
+        dumped(config, tmp_path / "two")
     monkeypatch.setenv("RANK", "0")
     assert dumped(config, tmp_path / "two")[1] == "dumped"
+    assert len(n_waits) == 2
     assert files(tmp_path / "one") == files(tmp_path / "two")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from interp_plugins.methods.lens.choices import LensConfig
 from interp_plugins.methods.lens.config import ShowConfig
-from interp_plugins.methods.lens.contract import Explains, Lens, ReadsOut
+from interp_plugins.methods.lens.contract import Explains, Explanation, Lens, ReadsOut
 from interp_plugins.methods.lens.dump import choose_layers
 from interp_plugins.methods.lens.dumped import DumpOutline
 from interp_plugins.methods.lens.loading import load_frozen
@@ -120,13 +120,13 @@ def _explanations(
     for layer in layers:
         activations = text.activations[layer][list(positions)].float()
         greedy = lens.explain(activations, layer)
-        more = (
+        more: list[list[Explanation]] = (
             lens.explain(activations, layer, samples=config.samples - 1, temperature=1.0, seed=seed)
             if config.samples > 1
             else []
         )
         for row, position in enumerate(positions):
-            for place, one in enumerate([*greedy[row], *(more[row] if more else [])]):
+            for place, one in enumerate(greedy[row] + (more[row] if more else [])):
                 records.append({
                     "layer": layer, "position": position, "token": text.tokens[position],
                     "sample": "greedy" if place == 0 else str(place), "explanation": one.text,

@@ -110,8 +110,6 @@ def _dump(
     """
     key = config.dump or next(iter(trained_on), None)
     found = Dump.open(ctx.activations, key) if key is not None else open_dump(config, name, ctx, model)[0]
-    if found is None:
-        raise DataError("the activations are not complete", "run the same command again")
     if len(found.validation_rows) < 2:
         raise DataError(f"the activations {found.entry.key} have no validation documents", "dump more texts")
     return found

@@ -48,7 +48,8 @@ class TunedLens:
         self.translators = nn.ModuleDict({str(layer): self._translator() for layer in self.translated})
 
     def _translator(self) -> nn.Linear:
-        linear = nn.utils.skip_init(nn.Linear, self.parts.width, self.parts.width, device=self.parts.device)
+        width = self.parts.width
+        linear = nn.Linear(width, width, device="meta").to_empty(device=self.parts.device)  # draws no random numbers
         nn.init.zeros_(linear.weight)
         nn.init.zeros_(linear.bias)
         linear.weight.requires_grad_(not self.config.bias_only)

@@ -5,8 +5,11 @@ A run's own events are always written as JSON lines; trackers come on top. The o
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,19 +59,60 @@ class Tracker(Protocol):
         ...
 
 
+class _Worker:
+    """A thread of its own for one tracker: a call that hangs can be given up."""
+
+    def __init__(self, name: str) -> None:
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name=f"interp-tracker-{name}", daemon=True).start()
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            try:
+                call()
+            except Exception as error:  # noqa: BLE001 - handed to the caller
+                self._answers.put(error)
+            else:
+                self._answers.put(None)
+
+    def end(self) -> None:
+        """End the thread after the call that it is at."""
+        self._calls.put(None)
+
+    def run(self, call: Callable[[], None], seconds: float) -> None:
+        """Make a call and wait for it.
+
+        Raises:
+            TimeoutError: It did not end in time; the worker must not be used again.
+        """
+        self._calls.put(call)
+        try:
+            error = self._answers.get(timeout=seconds)
+        except queue.Empty:
+            raise TimeoutError(f"no answer within {seconds:g} s") from None
+        if error is not None:
+            raise error
+
+
 class GuardedTracker(Tracker):
-    """Several trackers as one; the first failure of each is reported and leaves it out.
+    """Several trackers as one; the first failure of each is reported and leaves it out, and so is one that hangs.
 
     Numbers also go to ``events`` as scalars, so that they are on disk, on the dashboard and in reports whatever trackers do.
 
     Args:
-        trackers: Trackers by the name that messages use.
+        trackers: Trackers by the name that messages use. Each is only ever called from one thread, which is not the caller's.
         events: Where numbers and failures are reported; ``None`` reports failures to the log only.
+        patience: Seconds that one call of a tracker may take.
     """
 
-    def __init__(self, trackers: Sequence[tuple[str, Tracker]] = (), events: EventSink | None = None) -> None:
+    def __init__(
+        self, trackers: Sequence[tuple[str, Tracker]] = (), events: EventSink | None = None, patience: float = 60.0
+    ) -> None:
         self._trackers = dict(trackers)
         self._events = events
+        self._patience = patience
+        self._workers = {name: _Worker(name) for name in self._trackers}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -97,11 +141,13 @@ class GuardedTracker(Tracker):
     def close(self) -> None:
         """Close every tracker."""
         self._each("close")
+        for worker in self._workers.values():
+            worker.end()
 
     def _each(self, method: str, *arguments: Any) -> None:
         for name, tracker in list(self._trackers.items()):
             try:
-                getattr(tracker, method)(*arguments)
+                self._workers[name].run(partial(getattr(tracker, method), *arguments), self._patience)
             except Exception as error:  # a seam: a tracker never ends a run
                 del self._trackers[name]
                 text = f"tracker {name!r} failed to {method} ({type(error).__name__}: {error}); it is left out from here on"

@@ -1,5 +1,7 @@
 """A tracker that fails is reported once and left out; the run's own events are always written."""
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,31 @@ def test_a_failing_tracker_is_reported_once_and_left_out_while_others_go_on(meth
     ]
     assert guarded.names == ("good",)
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("method", ["start", "log", "image", "close"])
+def test_a_tracker_that_hangs_is_reported_once_and_left_out(method):
+    let_go = threading.Event()
+
+    class Hanging(Recorder):
+        def _call(self, name, *arguments):
+            if name == method:
+                let_go.wait(60)
+
+    good, sink = Recorder(), MemorySink()
+    before = threading.active_count()
+    begin = time.monotonic()
+    use(GuardedTracker([("slow", Hanging()), ("good", good)], sink, patience=0.2))
+    assert time.monotonic() - begin < 5
+    assert [call[0] for call in good.calls] == ["start", "log", "image", "log", "close"]
+    (warning,) = [event for event in sink.events if isinstance(event, Message)]
+    assert warning.text == (
+        f"tracker 'slow' failed to {method} (TimeoutError: no answer within 0.2 s); it is left out from here on"
+    )
+    let_go.set()
+    while threading.active_count() > before and time.monotonic() - begin < 10:
+        time.sleep(0.01)
+    assert threading.active_count() == before
 
 
 def test_numbers_reach_the_events_whatever_trackers_do():

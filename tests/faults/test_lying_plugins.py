@@ -76,7 +76,7 @@ class Data(Dataset):
     modalities = frozenset({"language"})
 
     def __init__(self, config):
-        self.lie = config.lie
+        self.lie, self.name = config.lie, f"liar-dataset-{config.lie}"
 
     def __len__(self):
         return -3 if self.lie == "negative" else 0 if self.lie == "empty" else 12

@@ -7,10 +7,11 @@ import hashlib
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from interp_registry.errors import DataError
+from interp_registry.errors import DataError, InterpError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,6 +30,7 @@ __all__ = [
     "TextSample",
     "TokenSample",
     "fingerprint_samples",
+    "reading",
 ]
 
 SampleModality = Literal["language", "vision"]
@@ -149,7 +151,7 @@ class Dataset(ABC):
         Raises:
             DataError: The samples have no text, or not that many captions.
         """
-        return _text_of(self[index], caption)
+        return _text_of(self[index], caption, self.name)
 
     def image(self, index: int) -> "Image":
         """The image of sample ``index``.
@@ -239,9 +241,32 @@ class StreamingDataset(ABC):
 def fingerprint_samples(samples: Dataset) -> str:
     """SHA-256 over every field of every sample, in order."""
     digest = hashlib.sha256()
-    for sample in samples:
-        _update(digest, sample)
+    with reading(samples):
+        rows = range(len(samples))
+    for row in rows:
+        with reading(samples, row):
+            _update(digest, samples[row])
     return digest.hexdigest()
+
+
+@contextmanager
+def reading(dataset: Dataset, row: int | None = None) -> Iterator[None]:
+    """Name the data set, and the sample, of what goes wrong inside the block.
+
+    Args:
+        dataset: What is read.
+        row: Which sample; None for the number of samples.
+
+    Raises:
+        DataError: In place of any error that is none of the tool's own.
+    """
+    try:
+        yield
+    except InterpError:
+        raise
+    except Exception as err:
+        what = "the length" if row is None else f"sample {row}"
+        raise DataError(f"{what} of {dataset.name} cannot be read: {type(err).__name__}: {err}") from err
 
 
 def _update(digest: Any, value: Any) -> None:
@@ -264,7 +289,7 @@ def _update(digest: Any, value: Any) -> None:
         digest.update(f"{len(data)}:".encode() + data)
 
 
-def _text_of(sample: Any, caption: int) -> str:
+def _text_of(sample: Any, caption: int, name: str) -> str:
     if isinstance(sample, str):
         return sample
     captions = getattr(sample, "captions", None)
@@ -272,7 +297,8 @@ def _text_of(sample: Any, caption: int) -> str:
         text = getattr(sample, "text", getattr(sample, "content", None))
         captions = (text,) if isinstance(text, str) else ()
     if not 0 <= caption < len(captions):
-        raise DataError(f"sample {getattr(sample, 'key', '?')!r} has {len(captions)} texts, so none at index {caption}")
+        key = getattr(sample, "key", "?")
+        raise DataError(f"sample {key!r} of {name} has {len(captions)} texts, so none at index {caption}")
     return captions[caption]
 
 

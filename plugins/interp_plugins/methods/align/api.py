@@ -18,6 +18,7 @@ from interp_plugins.methods.align.result import Alignments, Best
 from interp_plugins.metrics.layer_bank import LayerBank
 from interp_plugins.metrics.preparation import Clamp, prepare_features
 from interp_registry.contracts.metric import State
+from interp_registry.errors import DataError, PluginError
 from interp_registry.notebook import notebook_progress
 
 __all__ = ["NullSettings", "align", "align_states", "best_pair", "load_features", "metric"]
@@ -141,8 +142,18 @@ def align_states(
         layers_y: Layers of the second model.
         settings: The null and the layers that are searched.
         progress: Called with (done, total) permutations.
+
+    Raises:
+        PluginError: The metric did not score every pair of layers.
+        DataError: A score is not a number.
     """
     scores = metric.score_pairs(x, y).cpu().numpy()
+    if scores.shape[1] != len(layers_y):
+        raise PluginError(f"metric {metric.name!r} scored {scores.shape[1]} of the {len(layers_y)} layers of y")
+    if not np.isfinite(scores).all():
+        raise DataError(
+            f"{metric.name} is not a number for {(~np.isfinite(scores)).sum()} of {scores.size} layer pairs"
+        )
     searched, higher = settings.searched(scores), metric.info.higher_is_better
     name, statistic = parse_statistic(settings.statistic, *searched.shape)
     calibration = kept = None

@@ -14,7 +14,7 @@ from torch import Tensor
 from interp_plugins.methods.extract.losses import text_nats
 from interp_plugins.methods.extract.sources import Source
 from interp_registry.contracts.model import Batch, Encoded, Model, Unembeds
-from interp_registry.errors import DataError, ResourceError, UsageError
+from interp_registry.errors import DataError, PluginError, ResourceError, UsageError
 from interp_registry.hardware import is_out_of_memory
 from interp_registry.stores.features import feature_name
 from interp_registry.tensors.layers import Layer
@@ -244,6 +244,12 @@ class _Shard:
         if not names:
             return
         pooled = [vector for layer in self.plan.layers for vector in kept[layer]]
+        for name, vector in zip(names, pooled, strict=True):
+            expected = (len(positions), self.values.tensors[name].shape[1])
+            if vector.shape != expected:
+                raise PluginError(
+                    f"{name} of {self.model.info.name} has shape {tuple(vector.shape)}, expected {expected}"
+                )
         together = torch.cat(pooled, dim=1).to("cpu", self.plan.dtype)
         where = list(positions)
         for name, part in zip(names, together.split([vector.shape[1] for vector in pooled], dim=1), strict=True):

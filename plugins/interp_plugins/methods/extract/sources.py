@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from interp_registry.contracts.data import Dataset
+from interp_registry.contracts.data import Dataset, reading
 from interp_registry.contracts.model import Encoded, Model
-from interp_registry.errors import DataError, UsageError
+from interp_registry.errors import DataError, PluginError, UsageError
 
 __all__ = ["EncodedSource", "ImageSource", "Source", "text_source", "texts_of"]
 
@@ -46,7 +46,10 @@ def texts_of(dataset: Dataset, rows: Sequence[int], captions: Sequence[int], pro
     """
     if prompt is not None and "{}" not in prompt and "{text}" not in prompt:
         raise UsageError(f"--prompt {prompt!r} has no place for the text", "write {} where it goes")
-    texts = [" . ".join(dataset.text(row, caption) for caption in captions) for row in rows]
+    texts: list[str] = []
+    for row in rows:
+        with reading(dataset, row):
+            texts.append(" . ".join(dataset.text(row, caption) for caption in captions))
     if prompt is None:
         return texts
     return [prompt.replace("{text}", text) if "{text}" in prompt else prompt.replace("{}", text) for text in texts]
@@ -85,9 +88,17 @@ def text_source(
     """
     if "language" not in dataset.modalities:
         raise DataError(f"{dataset.name} has no text, and {model.info.name} reads text")
-    rows = range(len(dataset))
-    encoded = model.preprocess(texts_of(dataset, rows, captions, prompt))
+    with reading(dataset):
+        rows = range(len(dataset))
+    encoded = _encode(model, texts_of(dataset, rows, captions, prompt))
     return EncodedSource(encoded, [dataset.key(row) for row in rows])
+
+
+def _encode(model: Model, samples: Sequence[Any]) -> list[Encoded]:
+    encoded = model.preprocess(samples)
+    if len(encoded) != len(samples):
+        raise PluginError(f"{model.info.name} made {len(encoded)} inputs of {len(samples)} samples")
+    return encoded
 
 
 @dataclass
@@ -110,8 +121,11 @@ class ImageSource:
 
     def load(self, rows: Sequence[int]) -> list[Encoded]:
         """Decode and transform these images."""
-        images: list[Any] = [self.dataset.image(row) for row in rows]
-        return self.model.preprocess(images)
+        images: list[Any] = []
+        for row in rows:
+            with reading(self.dataset, row):
+                images.append(self.dataset.image(row))
+        return _encode(self.model, images)
 
     def keys(self, rows: range) -> list[str]:
         """Names of these samples."""

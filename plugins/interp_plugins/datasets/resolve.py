@@ -9,7 +9,7 @@ import draccus
 from interp_plugins.datasets.config import HubDatasetConfig, ImageFolderConfig, TableConfig, WebDatasetConfig
 from interp_plugins.datasets.paths import IMAGE_ENDINGS
 from interp_registry.choices import DatasetConfig, choice_names
-from interp_registry.contracts.data import Dataset, StreamingDataset, reading
+from interp_registry.contracts.data import Dataset, StreamingDataset
 from interp_registry.errors import DataError, UnknownNameError, UsageError
 
 __all__ = ["dataset_config", "resolve_dataset", "select_dataset"]
@@ -39,9 +39,7 @@ def select_dataset(text: str, limit: int | None = None, shuffle_seed: int | None
         DataError: It is endless and no limit is given, or empty.
     """
     dataset = resolve_dataset(text).select(limit, shuffle_seed)
-    with reading(dataset):
-        size = len(dataset)
-    if size == 0:
+    if len(dataset) == 0:
         raise DataError(f"the data set {text!r} is empty")
     return dataset
 

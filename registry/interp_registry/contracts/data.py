@@ -177,7 +177,8 @@ class Dataset(ABC):
         """
         if n is not None and n < 1:
             raise DataError(f"a data set of {n} samples was asked for", "--limit must be at least 1")
-        rows = list(range(len(self)))
+        with reading(self):
+            rows = list(range(len(self)))
         if seed is not None:
             random.Random(seed).shuffle(rows)  # noqa: S311 - a reproducible order, not a secret
         return self if rows[:n] == list(range(len(self))) else Subset(self, rows[:n])

@@ -118,6 +118,7 @@ def methods() -> Sequence[Method]:
 def register(registry: "Registry") -> None:
     """Add the lenses and formats."""
     from interp_plugins.methods.lens.baselines import config as baselines
+    from interp_plugins.methods.lens.consistency.config import ConsistencyConfig
     from interp_plugins.methods.lens.foreign import config as foreign
     from interp_plugins.methods.lens.nla.config import NlaConfig
     from interp_plugins.methods.lens.readout import config as readout
@@ -126,6 +127,7 @@ def register(registry: "Registry") -> None:
     registry.add("lens", "tuned", readout.TunedLensConfig)
     registry.add("lens", "mean", baselines.MeanLensConfig)
     registry.add("lens", "linear", baselines.LinearLensConfig)
+    registry.add("lens", "consistency", ConsistencyConfig)
     registry.add("lens", "nla", NlaConfig)
     for name, choice in (
         ("nla-parquet", foreign.NlaParquetImport),

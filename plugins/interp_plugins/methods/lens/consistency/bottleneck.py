@@ -92,6 +92,7 @@ class Decoder(nn.Module):
 
     def write(self, activations: Float[Tensor, "n d"], how: Sampling) -> Generated:
         """Explanations of activations."""
+        assert isinstance(self.network, PreTrainedModel)  # noqa: S101 - a clone of one
         return generate(self.network, self._vocabulary.table, self._prompt(activations), how)
 
     def logits(self, activations: Float[Tensor, "n d"], token_ids: Int[Tensor, "n t"]) -> Float[Tensor, "n t v"]:

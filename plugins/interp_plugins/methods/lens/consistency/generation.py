@@ -140,7 +140,11 @@ def _pass(network: PreTrainedModel, how: Sampling) -> _Pass:
 def _last_logits(network: PreTrainedModel) -> Callable[..., Tensor]:
     """The network as a function to the logits at its last position, others not computed where it can leave them out."""
     few = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(network.forward).parameters else {}
-    return lambda inputs, **options: network(inputs_embeds=inputs, **few, **options).logits[:, -1]
+
+    def last(inputs: Tensor, **options: Any) -> Tensor:
+        return network(inputs_embeds=inputs, **few, **options).logits[:, -1]
+
+    return last
 
 
 def _caching(network: PreTrainedModel) -> _Pass:

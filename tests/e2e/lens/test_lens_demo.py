@@ -6,16 +6,10 @@ Slow tier, 120 steps on 5,000 texts. The bounds leave room around what was measu
 import json
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import pytest
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        find_spec("interp_plugins.methods.lens.consistency") is None, reason="the text bottleneck is not installed"
-    ),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

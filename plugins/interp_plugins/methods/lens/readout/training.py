@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.nn import functional
 
 from interp_plugins.methods.lens.dumped import Dump, Rows
@@ -53,7 +53,7 @@ class TunedTraining:
 
     def step(self, i: int) -> Mapping[str, Tensor | float]:
         """Losses of batch ``i``, the gradients being computed here layer by layer."""
-        rows = _own_share(self.dump.batch(i, self.config.batch_size, self.seed))
+        rows = self.dump.batch(i, self.config.batch_size, self.seed)
         losses: dict[str, Tensor | float] = {}
         total = torch.zeros((), device=self.lens.parts.device)
         for layer, loss in self._losses(rows):
@@ -61,14 +61,6 @@ class TunedTraining:
             losses[f"{self.config.loss}/{layer}"] = loss.detach()
             total += loss.detach()
         return {"loss": total, **losses}
-
-    def before_update(self, step: int) -> Mapping[str, float]:  # noqa: ARG002 - of the protocol
-        """Average the gradients of several processes, each of which had its share of the batch."""
-        if _n_processes() > 1:
-            for parameter in self._optimiser.param_groups[0]["params"]:
-                distributed.all_reduce(parameter.grad)
-                parameter.grad /= _n_processes()
-        return {}
 
     @torch.no_grad()
     def evaluate(self, step: int) -> Mapping[str, float]:  # noqa: ARG002 - of the protocol
@@ -116,17 +108,6 @@ class TunedTraining:
             return kept, parts.readout(self.dump.activations(indices, parts.n_layers).to(parts.device)).float()
         ids, mask = rows.token_ids[kept], mask_of(rows.lengths[kept], rows.token_ids.shape[1])
         return kept, parts.logits(parts.batch(ids, mask), there[kept])[:, 0].float()
-
-
-def _n_processes() -> int:
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
-
-
-def _own_share(rows: Int[Tensor, "n"]) -> Int[Tensor, "m"]:
-    """The part of a batch that this process computes; what does not divide is left out."""
-    size = len(rows) // _n_processes()
-    first = size * (distributed.get_rank() if _n_processes() > 1 else 0)
-    return rows[first : first + size]
 
 
 def _optimiser(lens: TunedLens) -> torch.optim.Optimizer:

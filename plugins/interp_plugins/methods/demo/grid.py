@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from interp_plugins.embedded.zoo import INIT_SUFFIX
+from interp_registry.errors import InterpError
 
 __all__ = ["Grid", "is_trained", "shown_name"]
 
@@ -51,8 +52,16 @@ class Grid:
 
     @property
     def best(self) -> tuple[str, str]:
-        """The trained pair that agrees most."""
+        """The trained pair that agrees most.
+
+        Raises:
+            InterpError: All models of one kind failed.
+        """
         pairs = [(x, y) for x in self.trained_language for y in self.trained_vision]
+        if not pairs:
+            raise InterpError(
+                "no trained language and vision model could be compared", "see what failed in the run's events"
+            )
         return max(pairs, key=lambda pair: self.score(*pair))
 
     @property

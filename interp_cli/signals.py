@@ -8,6 +8,14 @@ from types import FrameType
 __all__ = ["StopFlag", "stop_on_signals"]
 
 
+class _Interrupted(KeyboardInterrupt):
+    """What a signal raises: no library's ``except Exception`` stops it.
+
+    A class of its own because of a quirk of CPython: a plain KeyboardInterrupt that passes through ``exec`` of a string, as
+    in the making of a dataclass, makes ``python -m`` die of SIGINT in the end, whatever exit code the program chose.
+    """
+
+
 class StopFlag:
     """Set by the first signal once somebody has asked; before that, and by a second signal, the run is interrupted.
 
@@ -28,7 +36,7 @@ class StopFlag:
         first = self.signum is None
         self.signum = signum
         if not (self.asked and first):
-            raise KeyboardInterrupt  # no library's `except Exception` stops this one
+            raise _Interrupted
 
 
 @contextmanager

@@ -75,7 +75,12 @@ class Slurm:
         return answer.stdout
 
     def restart_now(self, job: str) -> None:
-        """Start a requeued job without SLURM's two minutes of delay."""
+        """Start a requeued job without SLURM's two minutes of delay.
+
+        slurmd notes by whole seconds when it killed a job and takes a new start within the same second for the old one
+        ("already killed, do not launch"), which ends the job as failed; SLURM's own delay keeps clear of that.
+        """
+        time.sleep(2)
         said = ""
         for _ in range(100):
             state = self.ask("squeue", "-h", "-r", "--states=all", "-j", job, "-o", "%T|%r|%S").strip()

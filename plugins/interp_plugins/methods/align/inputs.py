@@ -13,7 +13,7 @@ from torch import Tensor
 
 from interp_registry.errors import DataError
 
-__all__ = ["Features", "as_layers", "check_layers", "check_same_samples", "group_samples"]
+__all__ = ["Features", "as_layers", "check_layers", "check_same_samples", "group_samples", "repeated_samples"]
 
 Features: TypeAlias = "np.ndarray | Tensor | Sequence[np.ndarray | Tensor]"
 """A list of ``[n, d]`` matrices, one per layer, or one array ``[n, layers, d]`` (or ``[n, d]``: a single layer)."""
@@ -109,6 +109,20 @@ def group_samples(
             "both sides need every sample, in any number of rows",
         )
     return torch.tensor([number[name] for name in names_x]), torch.tensor([number[name] for name in names_y])
+
+
+def repeated_samples(layers: Sequence[Float[Tensor, "n _"]]) -> int:
+    """Number of samples that equal an earlier one, to the last bit, in every one of these layers (one of each model).
+
+    Such samples were given twice: each is the other's nearest neighbour in every model, whatever the models have learnt.
+    """
+    numbers = torch.zeros(layers[0].shape[0], dtype=torch.int64)
+    for layer in layers:
+        rows = np.ascontiguousarray(layer.cpu().numpy())
+        raw = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize)))[:, 0]
+        own = torch.from_numpy(np.unique(raw, return_inverse=True)[1])
+        numbers = torch.stack([numbers, own]).unique(dim=1, return_inverse=True)[1]
+    return len(numbers) - int(numbers.max()) - 1
 
 
 def _names(

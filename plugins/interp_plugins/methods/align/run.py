@@ -12,6 +12,7 @@ from interp_plugins.methods.align.api import NullSettings
 from interp_plugins.methods.align.calibration import benjamini_hochberg
 from interp_plugins.methods.align.config import AlignConfig
 from interp_plugins.methods.align.downstream import add_facts
+from interp_plugins.methods.align.inputs import repeated_samples
 from interp_plugins.methods.align.intervals import IntervalSettings, grid, interval, parse_grid
 from interp_plugins.methods.align.metric_choice import BoundMetric, resolve
 from interp_plugins.methods.align.pairs import ModelBank, PairScore, check_samples, ranked, score_pairs
@@ -27,6 +28,7 @@ __all__ = ["align", "chosen_metrics"]
 _log = logging.getLogger(__name__)
 
 _SHOW_SECONDS = 1.0
+_MANY_REPEATS = 0.01
 
 
 def align(config: AlignConfig, ctx: RunContext) -> Result:
@@ -42,6 +44,7 @@ def align(config: AlignConfig, ctx: RunContext) -> Result:
     sources_y, more = find_sources(words_y, config, ctx, config.pool_y) if words_y else ([], [])
     pairs, models = _model_pairs(sources_x, sources_y, config, ctx.device, share=len(metrics) > 1)
     check_samples(models)
+    _warn_of_repeats(models, ctx)
     if config.table is not None:
         add_facts({model.name: model.features.facts for model in models}, Path(config.table))
     settings = NullSettings(
@@ -100,6 +103,19 @@ def _tell_apart(sources: Sequence[Source]) -> None:
         if len({source.origin for source in same}) > 1:
             for source in same:
                 source.name = source.origin
+
+
+def _warn_of_repeats(models: Sequence[ModelBank], ctx: RunContext) -> None:
+    """Say so when the data hold samples twice: by neighbours, any two models agree on those."""
+    if any(model.group is not None for model in models):
+        return
+    repeated, n = repeated_samples([model.features.features[-1] for model in models]), models[0].features.n
+    if repeated > _MANY_REPEATS * n:
+        ctx.events.message(
+            f"{repeated} of {n} samples repeat an earlier one in every model: such samples are each other's neighbours "
+            "whatever the models have learnt, so scores by neighbours are too high and their p-values too low; leave the repeats out",
+            "warning",
+        )
 
 
 def _add_uncertainty(pair: PairScore, config: AlignConfig, seed: int) -> None:

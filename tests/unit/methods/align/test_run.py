@@ -11,7 +11,7 @@ from interp_plugins.methods.align.run import align
 from interp_registry.config_io import Override, resolve
 from interp_registry.discovery import discover
 from interp_registry.errors import ConfigError, DataError, UnknownNameError, UsageError
-from interp_registry.events import Progress
+from interp_registry.events import Message, Progress
 
 
 def files(tmp_path, make_layers, **shapes):
@@ -51,6 +51,24 @@ def test_two_files_give_the_scores_of_the_library(tmp_path, ctx, make_layers):
     assert (pair["layer x"], pair["layer y"]) == tuple(str(i) for i in expected.best.layers)
     assert result.scalars["score"] == expected.best.score
     assert 0 < result.scalars["p_value"] <= 1
+
+
+def test_samples_that_are_in_the_data_twice_are_told(tmp_path, ctx, make_layers):
+    paths = files(tmp_path, make_layers, a=1, b=1, c=1)
+    for path in paths[:2]:
+        features = np.load(path)
+        np.save(path, np.concatenate([features, features[:5]]))
+    longer = np.load(paths[2])
+    np.save(paths[2], np.concatenate([longer, longer[-5:] + 1]))
+
+    def warnings(*names):
+        ctx.events.events.clear()
+        align(AlignConfig(models=list(names), permutations="off"), ctx)
+        return [event.text for event in ctx.events.events if isinstance(event, Message)]
+
+    (said,) = warnings(*paths[:2])
+    assert said.startswith("5 of ")
+    assert warnings(paths[0], paths[2]) == [], "the other model tells them apart"
 
 
 def test_the_whole_matrix_is_kept_on_disk(tmp_path, ctx, make_layers):

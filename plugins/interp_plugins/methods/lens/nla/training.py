@@ -21,8 +21,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from interp_plugins.methods.bench.intervals import bootstrap_interval
 from interp_plugins.methods.lens.dumped import Dump, Rows
+from interp_plugins.methods.lens.evaluation.resampling import mean_estimate
 from interp_plugins.methods.lens.nla.injection import Injector
 from interp_plugins.methods.lens.nla.rewards import advantages, mse_nrm, policy_loss, rewards_of
 from interp_registry.errors import DataError
@@ -125,9 +125,8 @@ class NlaTraining:
             "parsed": judged.parsed,
         }
         if self._warm is not None:
-            gain = judged.rewards - self._warm
-            low, high = bootstrap_interval(gain, torch.arange(len(gain)))["mean_rank"]
-            values |= {"reward_gain": float(gain.mean()), "reward_gain_low": low, "reward_gain_high": high}
+            gain = mean_estimate(judged.rewards - self._warm, self._held_out.documents)
+            values |= {"reward_gain": gain.value, "reward_gain_low": gain.low, "reward_gain_high": gain.high}
         return values
 
     def state(self) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """Which runs the words of a command line mean: runs, folders of runs, and launches."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from interp_cli.launch.folder import LaunchFolder, list_launches
 from interp_registry.errors import CorruptError, UnknownNameError, UsageError
-from interp_registry.stores.home import layout
+from interp_registry.stores.home import Layout, layout
 from interp_registry.stores.run import Run, RunStore
 
 __all__ = ["chosen_runs"]
@@ -14,8 +16,8 @@ def chosen_runs(names: Sequence[str], out: Path | None) -> list[Run]:
     """The runs that ``names`` mean, each once, in order.
 
     Args:
-        names: A run's id, an unmistakable part of it, ``last``, a run's folder, a folder of runs, or a launch (id or
-            folder).
+        names: A run's id, an unmistakable part of it, a run's folder, a folder of runs, a launch (id or folder), or
+            ``last``: the latest run, or all runs of the latest launch where that is later or the run is one of its own.
         out: Home folder instead of the usual one.
 
     Raises:
@@ -28,6 +30,8 @@ def chosen_runs(names: Sequence[str], out: Path | None) -> list[Run]:
 
 def _runs_of(name: str, out: Path | None) -> list[Run]:
     folders = layout(out)
+    if name == "last" and (launches := list_launches(folders.launches)):
+        return _last(folders, launches[0])
     for folder in (Path(name), folders.launches / name):
         if (folder / "record.json").is_file():
             return [Run(folder)]
@@ -44,6 +48,21 @@ def _runs_of(name: str, out: Path | None) -> list[Run]:
         launches = [path.name for path in folders.launches.iterdir()] if folders.launches.is_dir() else []
         known = [*error.known, *launches, "last"]
         raise UnknownNameError("run or launch", name, known, str(folders.root)) from error
+
+
+def _last(folders: Layout, launch: LaunchFolder) -> list[Run]:
+    of_launch = _runs_of_launch(launch.path)
+    try:
+        run = RunStore(folders.runs).get("last")
+    except UnknownNameError:
+        return of_launch
+    of_itself = run.id not in {one.id for one in of_launch} and _second(run.id) > _second(launch.id)
+    return [run] if of_itself else of_launch
+
+
+def _second(identity: str) -> str:
+    """When a run or launch was made: year to second, the first fourteen digits of its id."""
+    return re.sub(r"\D", "", identity)[:14]
 
 
 def _runs_of_launch(folder: Path) -> list[Run]:

@@ -23,7 +23,8 @@ def report(  # noqa: PLR0913, PLR0917 - each is an option
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Runs, folders of runs, or launches; the last run when left out.", autocompletion=runs_and_launches
+            help="Runs, folders of runs, or launches; the last run or launch when left out.",
+            autocompletion=runs_and_launches,
         ),
     ] = None,
     to: Annotated[Path | None, typer.Option("--to", help="Folder to write into; below the home when left out.")] = None,

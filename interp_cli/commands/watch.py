@@ -118,7 +118,8 @@ def watch(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Runs, folders of runs, or launches; the last run when left out.", autocompletion=runs_and_launches
+            help="Runs, folders of runs, or launches; the last run or launch when left out.",
+            autocompletion=runs_and_launches,
         ),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Show how it stands, and stop.")] = False,

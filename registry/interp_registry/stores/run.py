@@ -18,9 +18,10 @@ import enum
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -273,6 +274,8 @@ class RunStore:
     def get(self, name: str) -> Run:
         """A run by its id, an unmistakable beginning or ending of it, "last", or its folder.
 
+        "last" is the latest that no other run here has started: after a decomposition it is that, not the target it trained.
+
         Raises:
             UnknownNameError: There is no such run.
             UsageError: Several runs match.
@@ -282,7 +285,7 @@ class RunStore:
         folders = {path.parent.name: path.parent for path in sorted(self.root.glob(f"*/{_RECORD}"))}
         matches = [key for key in folders if name and (key.startswith(name) or key.endswith(name))]
         if name == "last":
-            matches = list(folders)[-1:]
+            matches = list(islice((key for key in reversed(folders) if not _started_by(folders[key], folders)), 1))
         if len(matches) > 1:
             raise UsageError(f"run {name!r} could be {', '.join(matches[:8])}", "write more of it")
         if not matches:
@@ -299,6 +302,15 @@ class RunStore:
             raise UsageError(f"run {run.id} is running (process {run.status['pid']} on {run.status['host']})")
         (run.path / _RECORD).unlink(missing_ok=True)
         shutil.rmtree(run.path)
+
+
+def _started_by(folder: Path, known: Container[str]) -> str:
+    """Id of the known run that started the run of a folder; empty when none did, or when its record cannot be read."""
+    try:
+        parent = read_record(folder / _RECORD).get("details", {}).get("parent", "")
+    except CorruptError:
+        return ""
+    return parent if parent in known else ""
 
 
 def _new_id() -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from interp_cli.__main__ import run as interp
 from interp_cli.chosen_runs import chosen_runs
+from interp_cli.launch.folder import find_launch
 from interp_cli.system_sampler import device_gib, device_name, memory_gib, sampled
 from interp_registry.contracts.method import Result
 from interp_registry.errors import UnknownNameError, UsageError
@@ -56,6 +57,31 @@ def test_runs_are_found_by_id_part_last_folder_and_launch_each_once():
     assert ids(str(first.path.parent)) == [first.id, second.id]
     assert ids(folder.name) == ids(str(folder)) == [second.id, first.id]
     assert ids("last", second.id, first.id) == [second.id, first.id]
+
+
+def test_last_is_the_latest_of_runs_and_launches_and_a_run_of_a_launch_stands_for_all_of_it():
+    early, first, second = new_run(), new_run(), new_run()
+    folder = launch_of(first, second)
+    (folder / "launch.json").write_text("{}")
+    ids = lambda: [run.id for run in chosen_runs(["last"], None)]  # noqa: E731
+    assert ids() == [first.id, second.id]
+    assert find_launch(folder.parent, "last").path == folder
+    alone = new_run()
+    assert ids() == [alone.id]
+    later = folder.parent / "29990101-000000-abcdef"
+    (later / "state").mkdir(parents=True)
+    (later / "launch.json").write_text("{}")
+    assert ids() == []
+    (later / "state" / "0.run").write_text(f"{early.path}\n")
+    assert ids() == [early.id]
+
+
+def test_last_is_a_launch_that_made_no_run_of_this_home_and_nothing_when_there_is_nothing():
+    with pytest.raises(UnknownNameError, match="last"):
+        chosen_runs(["last"], None)
+    launch_of()
+    (layout(None).launches / "20260101-sweep" / "launch.json").write_text("{}")
+    assert chosen_runs(["last"], None) == []
 
 
 def test_names_that_mean_nothing_are_refused_with_what_is_there(tmp_path):

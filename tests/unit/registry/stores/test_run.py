@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from interp_registry.errors import UnknownNameError, UsageError
+from interp_registry.errors import CorruptError, UnknownNameError, UsageError
 from interp_registry.stores.records import replace_record
 from interp_registry.stores.run import Run, RunState, RunStore
 
@@ -92,6 +92,19 @@ def test_runs_are_found_by_beginning_ending_last_and_folder(runs: RunStore):
         runs.get("2")
     with pytest.raises(UnknownNameError):
         runs.get("nothing")
+
+
+def test_the_last_run_is_none_that_another_one_started_while_that_is_there(runs: RunStore):
+    runs.create("x", {})
+    parent = runs.create("spd run", {})
+    child = runs.create("spd train", {}, details={"parent": parent.id})
+    runs.create("spd train", {}, details={"parent": child.id})
+    assert runs.get("last").id == parent.id
+    runs.remove(parent, force=True)
+    assert runs.get("last").id == child.id
+    (child.path / "record.json").write_text("torn")
+    with pytest.raises(CorruptError):
+        runs.get("last")
 
 
 def test_the_last_run_of_an_empty_store_is_unknown(runs: RunStore):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from interp_plugins.methods.cuts.agreement import word_similarity
 from interp_plugins.methods.cuts.cut import Cut
 from interp_plugins.methods.cuts.nodes import CorpusNodes
-from interp_plugins.methods.cuts.pictures import eigenvector_colours, overlay, patch_picture
+from interp_plugins.methods.cuts.pictures import COLOUR_NAMES, eigenvector_colours, overlay, patch_picture
 from interp_plugins.methods.cuts.words import ClusterWord
 from interp_registry.figures import Figure, Images, Lines, MarkedText, Picture, Series
 
@@ -68,7 +68,7 @@ def _clouds(model: str, cut: Cut, words: Sequence[ClusterWord]) -> list[MarkedTe
                     tokens=tuple(f"{word.word} " for word in chosen),
                     values=tuple(word.distinctiveness for word in chosen),
                     units="count x log of how much commoner (nats)",
-                    title=f"{model}: words of cluster {cluster}",
+                    title=f"{model}: words of cluster {cluster} ({COLOUR_NAMES[cluster % len(COLOUR_NAMES)]})",
                 )
             )
     return clouds

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["PALETTE", "eigenvector_colours", "overlay"]
+__all__ = ["COLOUR_NAMES", "PALETTE", "eigenvector_colours", "overlay"]
 
 PALETTE = np.array(
     [
@@ -21,6 +21,10 @@ PALETTE = np.array(
     dtype=np.float64,
 )  # fmt: skip
 """Colours of clusters 0 .. 11; later clusters begin again."""
+
+COLOUR_NAMES = (
+    "blue", "orange", "green", "red", "purple", "brown", "pink", "grey", "olive", "cyan", "light orange", "light green",
+)  # fmt: skip
 
 
 def eigenvector_colours(vectors: Float[Tensor, "p q"], low: float = 0.01, high: float = 0.99) -> Float[Tensor, "p 3"]:

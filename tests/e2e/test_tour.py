@@ -1,14 +1,11 @@
 """The tour of the documentation, as a reader would take it: every command of the page, in order, in an empty folder. Slow tier."""
 
-import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from forked_cli import SERVER, CommandLine
 
 TOUR = Path(__file__).parents[2] / "docs" / "tour.md"
 
@@ -21,21 +18,12 @@ def commands() -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
-@pytest.fixture
-def interp(tmp_path):
-    command = [sys.executable, "-W", "ignore", str(SERVER)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as server:
-        assert server.stdout.readline() == "ready\n"
-        yield CommandLine(server, tmp_path / "home")
-
-
-def test_every_command_of_the_tour_works_in_the_order_of_the_page(interp, tmp_path):
+def test_every_command_of_the_tour_works_in_the_order_of_the_page(cli, tmp_path):
     said = {}
     for line in commands():
         words = shlex.split(line, comments=True)
         if words[0] == "interp":
-            answer = interp(*words[1:])
+            answer = cli(*words[1:])
             assert answer.code == 0, f"{line}: {answer.text}"
             said[" ".join(words[1:3])] = answer.out
         else:

@@ -1,32 +1,9 @@
-"""A command line that starts in milliseconds, and small data to run it on."""
+"""Small data to run the command line on."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from forked_cli import SERVER, CommandLine
-
-
-@pytest.fixture(scope="session")
-def cli_server() -> "Iterator[subprocess.Popen[str]]":
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
-    server = subprocess.Popen(
-        [sys.executable, str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    )
-    assert server.stdout.readline() == "ready\n"
-    yield server
-    server.stdin.close()
-    server.stdout.close()
-    server.wait()
-
-
-@pytest.fixture
-def cli(cli_server, tmp_path) -> CommandLine:
-    return CommandLine(cli_server, tmp_path / "home")
 
 
 @pytest.fixture(scope="session")

@@ -147,8 +147,6 @@ def _evaluate(config: EvalConfig, subject: _Subject, ctx: RunContext, failures: 
     )
     reports: list[LayerReport] = []
     for layer in layers:
-        if ctx.stopping:
-            break
         data = _layer_data(config, subject, layer, ctx.seed)
 
         def progress(done: int, total: int, layer: int = layer) -> None:

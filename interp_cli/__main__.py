@@ -59,7 +59,11 @@ def _report(err: Exception) -> int:
         console.show_error(err)
         return err.exit_code
     if isinstance(err, _ClickUsageError):
-        console.show_error(InterpError(err.format_message()))  # pyright: ignore[reportAttributeAccessIssue]
+        text = err.format_message()  # pyright: ignore[reportAttributeAccessIssue]
+        if type(err).__name__ == "NoArgsIsHelpError":  # a group alone: its help page, which is no error message
+            sys.stderr.write(f"{text}\n")
+        else:
+            console.show_error(InterpError(text))
         return 2
     if isinstance(err, BrokenPipeError):
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - so that the interpreter can flush at exit

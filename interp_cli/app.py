@@ -5,30 +5,32 @@ import importlib.util
 from typing import Any
 
 import typer
+from rich.markup import escape
+from rich.text import Text
 from typer.core import CompletionItem, TyperCommand, TyperGroup  # pyright: ignore[reportPrivateImportUsage]
 
 from interp_cli import console
-from interp_cli.help_pages import completion_help, group_help, options_section, page_text, plain_command_help
-from interp_cli.stage_command import method_command
+from interp_cli.help_pages import completion_help, group_help, options_section, page_text, plain_command_help, section
+from interp_cli.stage_command import MethodGroup, StageCommand, method_command
 from interp_registry.discovery import Plugins, find_plugins
 from interp_registry.errors import UnknownNameError
 
 __all__ = ["COMMANDS", "BuiltinCommand", "build_app", "command_problems"]
 
 COMMANDS = {
-    "launch": "run any command on SLURM, other hosts, or this one",
-    "sweep": "run a command for every point of a sweep",
-    "report": "write one HTML page about one or several runs",
-    "watch": "follow a run from another terminal",
-    "runs": "list, show, resume, repeat and remove runs",
-    "store": "look after stored features: sizes, checks, repair",
-    "import": "bring in features of other tools",
-    "export": "write features for other tools",
-    "catalog": "model sets, data sets and experiments that have a name",
-    "plugins": "what is installed, and what failed to load",
-    "config": "the user's settings",
-    "doctor": "what is wrong with this installation, and what to do",
-    "cite": "the papers behind a method, as BibTeX",
+    "launch": "Run any command on SLURM, other hosts, or this one.",
+    "sweep": "Run a command for every point of a sweep.",
+    "report": "Write one HTML page about one or several runs.",
+    "watch": "Follow a run from another terminal.",
+    "runs": "List, show, resume, repeat and remove runs.",
+    "store": "Look after stored features: sizes, checks, repair.",
+    "import": "Bring in features of other tools.",
+    "export": "Write features for other tools.",
+    "catalog": "Show model sets, data sets, experiments and choices that have a name.",
+    "plugins": "List what is installed and what failed to load; write a plugin of your own.",
+    "config": "Show and change the user's settings.",
+    "doctor": "Say what is wrong with this installation, and what to do.",
+    "cite": "Print the papers behind a method as BibTeX.",
 }
 """Built-in commands -> one line. Each is the module of that name in `interp_cli.commands`, imported when it is called."""
 
@@ -99,8 +101,14 @@ class RootGroup(BuiltinGroup):
         return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help page without importing any command."""
-        formatter.write(page_text([*group_help("interp", _ROOT_HELP, self._lines())[:-1], options_section(self, ctx)]))
+        """Write the help page without importing any command: methods, everything else, options."""
+        lines = self._lines()
+        methods = {name: lines.pop(name) for name in list(lines) if _is_method(self.commands.get(name))}
+        head, text, *_ = group_help("interp", _ROOT_HELP, {})
+        sections = [section(title, _rows(part)) for title, part in (("Methods", methods), ("Commands", lines))]
+        hint = Text("interp COMMAND --help explains one command.", style="dim")
+        parts = [head, text, *sections, options_section(self, ctx), hint]
+        formatter.write(page_text([part for part in parts if part is not None]))
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[CompletionItem]:
         """Commands without importing them, and options."""
@@ -112,6 +120,14 @@ class RootGroup(BuiltinGroup):
     def _lines(self) -> dict[str, str]:
         lines = {name: command.get_short_help_str(120) for name, command in self.commands.items()}
         return lines | {name: COMMANDS[name] for name in available_commands() if name not in self.commands}
+
+
+def _is_method(command: Any) -> bool:
+    return isinstance(command, (MethodGroup, StageCommand))
+
+
+def _rows(lines: dict[str, str]) -> list[tuple[str, str, str]]:
+    return [(name, "", escape(line)) for name, line in lines.items()]
 
 
 def available_commands() -> list[str]:

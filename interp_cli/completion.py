@@ -8,7 +8,7 @@ from interp_cli.name_completion import SOURCES, catalog_entries
 from interp_cli.options import StageOptions
 from interp_registry.choices import choice_names
 from interp_registry.config_io import FieldSchema, choice_root, fields_of
-from interp_registry.config_io.schema import element_choice_root, strip_optional
+from interp_registry.config_io.schema import element_choice_root, nested_class
 from interp_registry.contracts.method import Stage
 from interp_registry.discovery import discover
 from interp_registry.errors import UsageError
@@ -69,8 +69,8 @@ def _options(stage: Stage[Any], given: Any, incomplete: str) -> Iterator[Item]:
 def _nested_options(schema: FieldSchema, given: Any) -> Iterator[Item]:
     root = choice_root(schema.annotation) or element_choice_root(schema.annotation)
     if root is None:
-        nested = strip_optional(schema.annotation)
-        owners = [nested] if hasattr(nested, "__dataclass_fields__") else []
+        nested = nested_class(schema.annotation)
+        owners = [nested] if nested else []
     else:
         yield f"{schema.option}.type", "which one"
         chosen = given.get(schema.name) or given.get(f"{schema.name}.type")

@@ -9,8 +9,10 @@ from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
+from interp_cli.grid import Grid
+from interp_cli.report.visible import visible
 from interp_registry.errors import InterpError
 
 __all__ = [
@@ -58,21 +60,22 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
-    """Print a table of text; cells are shown as they are, never as markup."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
-    out().print(table)
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table of text; cells are shown as they are, never as markup, and a column without any content is left out."""
+    cells = [[Text("" if cell is None else _visible_lines(str(cell))) for cell in row] for row in rows]
+    full = [i for i in range(len(columns)) if not cells or any(row[i].plain for row in cells)]
+    out().print(Grid([columns[i] for i in full], [[row[i] for i in full] for row in cells]))
+
+
+def _visible_lines(text: str) -> str:
+    return "\n".join(map(visible, text.split("\n")))
 
 
 def print_paths(paths: Iterable[Any]) -> None:
-    """Print where things were written, one path a line."""
+    """Print where things were written, one path a line that the terminal may fold but that is copied whole."""
     console = out()
     for path in paths:
-        console.print(f"[dim]wrote[/] {escape(str(path))}")
+        console.print(f"[dim]wrote[/] {escape(str(path))}", soft_wrap=True)
 
 
 def setup_logging(debug: bool, quiet: bool) -> None:

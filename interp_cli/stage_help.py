@@ -1,6 +1,7 @@
 """A stage's help page, from its schema: arguments, options, nested choices (those of plugins included), examples."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Group
@@ -12,7 +13,7 @@ from interp_cli.help_pages import page_text, reflowed, section, usage
 from interp_cli.options import StageOptions
 from interp_registry.choices import choice_names
 from interp_registry.config_io import FieldSchema, choice_root, encode, fields_of
-from interp_registry.config_io.schema import MISSING, element_choice_root
+from interp_registry.config_io.schema import MISSING, element_choice_root, nested_class
 from interp_registry.config_io.values import type_name
 from interp_registry.contracts.method import Stage
 
@@ -27,33 +28,45 @@ def help_text(path: str, stage: Stage[Any]) -> str:
     return page_text(stage_help(path, stage, {}))
 
 
-def _default_text(schema: FieldSchema) -> str:
+def _default_text(schema: FieldSchema, prefix: str = "") -> str:
     if schema.default is MISSING:
         return "required"
+    if nested_class(schema.annotation) is not None:
+        return ""
     value = encode(schema.default, schema.annotation)
+    if value is True:
+        return "default: true" if prefix else f"default: on; --no-{schema.option[2:]} turns it off"
     if isinstance(value, Mapping):
         value = value.get("type", "")
     if isinstance(value, Sequence) and not isinstance(value, str):
         value = ",".join(str(v.get("type", v) if isinstance(v, Mapping) else v) for v in value)
-    return "" if value in (None, "", False) else f"default: {value}"
+    return "" if value is None or value is False or value == "" else f"default: {value}"
 
 
-def _describe(schema: FieldSchema) -> str:
+def _describe(schema: FieldSchema, prefix: str = "") -> str:
     notes: list[str] = []
     if _is_enumeration(schema) and len(type_name(schema.annotation)) > _KIND_WIDTH:
         notes.append("one of " + ", ".join(schema.values))
-    default = _default_text(schema)
+    nested = nested_class(schema.annotation)
+    if nested is not None:
+        names = [inner.option[2:] for inner in fields_of(nested).values()]
+        notes.append(f"fields: {', '.join(names)}" if prefix else "fields below")
+    default = _default_text(schema, prefix)
     if default:
         notes.append(default)
     suffix = f"[dim]\\[{escape('; '.join(notes))}][/]" if notes else ""
-    return " ".join(part for part in (escape(schema.help), suffix) if part)
+    return " ".join(part for part in (escape(schema.help.replace("``", "")), suffix) if part)
 
 
 def _option_row(schema: FieldSchema, prefix: str = "") -> tuple[str, str, str]:
-    name = f"--{prefix}.{schema.name}" if prefix else ", ".join([*schema.flags, schema.option])
+    name = f"{prefix}.{schema.option[2:]}" if prefix else ", ".join([*schema.flags, schema.option])
     kind = type_name(schema.annotation)
     shown = kind if _is_enumeration(schema) else kind.upper()
-    return name, "" if kind == "bool" else shown if len(kind) <= _KIND_WIDTH else "VALUE", _describe(schema)
+    if kind == "bool":
+        shown = ""
+    elif nested_class(schema.annotation) is not None:
+        name, shown = f"{name}.FIELD", ""
+    return name, shown if len(kind) <= _KIND_WIDTH else "VALUE", _describe(schema, prefix)
 
 
 def _is_enumeration(schema: FieldSchema) -> bool:
@@ -63,7 +76,11 @@ def _is_enumeration(schema: FieldSchema) -> bool:
 
 
 def _choices_section(schema: FieldSchema, chosen: str | None) -> list[Group]:
-    """The names a choice field takes, and the fields of the one that is chosen."""
+    """The names a choice field takes, and the fields of the one that is chosen; the fields of a group of settings."""
+    nested = nested_class(schema.annotation)
+    if nested is not None:
+        listed = section(f"Fields of {schema.option}", _nested_rows(nested, schema))
+        return [listed] if listed else []
     root = choice_root(schema.annotation) or element_choice_root(schema.annotation)
     if root is None:
         return []
@@ -75,10 +92,17 @@ def _choices_section(schema: FieldSchema, chosen: str | None) -> list[Group]:
         sections.append(listed)
     for name in (chosen or "").split(","):
         if name in root.get_known_choices():
-            fields = fields_of(root.get_choice_class(name)).values()
-            nested = section(f"Options of {schema.option} {name}", (_option_row(f, schema.name) for f in fields))
-            sections += [nested] if nested else []
+            listed = section(f"Options of {schema.option} {name}", _nested_rows(root.get_choice_class(name), schema))
+            sections += [listed] if listed else []
     return sections
+
+
+def _nested_rows(owner: type, schema: FieldSchema) -> list[tuple[str, str, str]]:
+    """Rows of the fields of a group of settings, with the defaults that the stage gives them."""
+    fields = [field for field in fields_of(owner).values() if not field.hidden]
+    if isinstance(schema.default, owner):
+        fields = [replace(field, default=getattr(schema.default, field.name)) for field in fields]
+    return [_option_row(field, schema.option) for field in fields]
 
 
 def _first_line(text: str | None) -> str:

@@ -40,7 +40,9 @@ def _show_help(path: str, stage: Stage[Any], words: Sequence[str]) -> None:
     from interp_cli.stage_help import stage_help
 
     try:
-        given = arguments.lookup(arguments.parse(words, stage).settings)
+        parsed = arguments.parse(words, stage)
+        positionals = arguments.positional_overrides(parsed.positionals, stage.config_type)
+        given = arguments.lookup([*positionals, *parsed.settings])
     except UsageError:
         given = {}
     show_page(stage_help(path, stage, given))

@@ -26,7 +26,7 @@ def cite(
         raise UnknownNameError("method", method, methods)
     chosen = [methods[method]] if method else list(methods.values())
     entries = dict.fromkeys(entry.strip() for m in chosen for entry in m.cite)
-    console.out().print("\n\n".join([*entries, _own_entry()]), markup=False)
+    console.out().print("\n\n".join([*entries, _own_entry()]), markup=False, soft_wrap=True)
 
 
 def _own_entry() -> str:

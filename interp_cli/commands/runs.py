@@ -1,5 +1,6 @@
 """``interp runs``: what was run, how it went, and going on with it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,6 +8,7 @@ import typer
 
 from interp_cli import console
 from interp_cli.name_completion import run_names
+from interp_cli.report.visible import shorten
 from interp_registry.errors import UsageError
 from interp_registry.stores.home import layout
 from interp_registry.stores.run import Run, RunState, RunStore
@@ -14,6 +16,9 @@ from interp_registry.stores.run import Run, RunState, RunStore
 __all__ = ["app"]
 
 app = typer.Typer(help="List, show, resume, repeat and remove runs.", no_args_is_help=True)
+
+_SHOWN_LINE = 160
+_SAID = {"argv": "command line", "parent": "part of"}
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Home folder instead of INTERP_HOME.")]
@@ -36,8 +41,13 @@ def list_runs(
     if json:
         console.print_json({"runs": rows})
         return
-    columns = ("run", "command", "state", "created", "detail")
-    console.print_table(columns, ([row[name] for name in columns] for row in rows))
+    console.print_table(("run", "state", "what"), ((row["run"], row["state"], _what(row)) for row in rows))
+
+
+def _what(row: Mapping[str, Any]) -> str:
+    """The command line, or the command alone where another run started it; below it why a run failed."""
+    line = " ".join(row["argv"][1:]) or f"{row['command']} (part of {row['parent'] or 'a Python session'})"
+    return "\n".join(filter(None, (shorten(line, _SHOWN_LINE), shorten(row["detail"], _SHOWN_LINE))))
 
 
 def _row(run: Run) -> dict[str, Any]:
@@ -47,6 +57,8 @@ def _row(run: Run) -> dict[str, Any]:
         "command": run.command,
         "state": run.state,
         "created": run.record["created"],
+        "argv": run.record["argv"],
+        "parent": run.record["details"].get("parent"),
         "detail": status["detail"].splitlines()[0] if status["detail"] else "",
         "folder": str(run.path),
     }
@@ -58,11 +70,12 @@ def show_run(run: RunName = "last", json: Json = False, out: Out = None) -> None
     found = RunStore(layout(out).runs).get(run)
     result = found.result
     if json:
-        facts = {**_row(found), "argv": found.record["argv"], "config": found.config, "result": result}
+        facts = {**_row(found), "config": found.config, "result": result}
         console.print_json({**facts, "details": found.record["details"], "files": _files(found)})
         return
-    facts = {**_row(found), "command line": " ".join(found.record["argv"])}
-    console.print_table(("", ""), facts.items())
+    row = _row(found)
+    facts = {**row, "argv": " ".join(row["argv"]), "created": row["created"][:19].replace("T", " ") + " UTC"}
+    console.print_table(("", ""), ((_SAID.get(name, name), value) for name, value in facts.items() if value))
     _print_settings(found)
     if result is not None and result.get("scalars"):
         console.print_table(("result", "value"), result["scalars"].items())

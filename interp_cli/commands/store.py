@@ -25,13 +25,17 @@ Fast = Annotated[bool, typer.Option("--fast", help="Compare with the fast digest
 
 @app.command("ls")
 def list_tables(keys: Keys = None, json: Json = False, out: Out = None) -> None:
-    """List features and activations with their state and size."""
+    """List features and activations with their size, and their state where they are not complete."""
     found = [maintenance.summarize(path) for path in maintenance.find_tables(layout(out).store, keys or ())]
     if json:
         console.print_json({"tables": [{**vars(summary), "path": str(summary.path)} for summary in found]})
         return
-    columns = ("kind", "key", "state", "data set", "rows", "shards", "size")
-    rows = [(s.kind, s.key, s.state, s.request.get("dataset"), s.rows, s.shards, console.size(s.size)) for s in found]
+    columns = ("kind", "key", "state", "data set", "rows", "size")
+    states = ["" if s.state == "complete" else s.state for s in found]
+    rows = [
+        (s.kind, s.key, state, s.request.get("dataset"), s.rows, console.size(s.size))
+        for s, state in zip(found, states, strict=True)
+    ]
     console.print_table(columns, rows)
 
 

@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from interp_cli.grid import Grid
 from interp_cli.report.terminal_heat_map import heat_map_text, plain_heat_map, terminal_theme
 from interp_cli.report.visible import shorten, visible
 from interp_registry.contracts.method import Result
@@ -182,12 +183,12 @@ def _marked_text(figure: MarkedText, console: Console) -> RenderableType:
 
 def table_renderable(table: Table, max_rows: int = _MAX_SHOWN_ROWS) -> RenderableType:
     """A table whose numbers stand to the right; rows beyond ``max_rows`` are counted, not shown."""
-    grid = RichTable(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for i, column in enumerate(table.columns):
-        numeric = all(isinstance(row[i], (int, float)) or row[i] is None for row in table.rows) and bool(table.rows)
-        grid.add_column(Text(visible(column)), justify="right" if numeric else "left", overflow="fold")
-    for row in table.rows[:max_rows]:
-        grid.add_row(*(_cell(cell, table.digits) for cell in row))
+    numeric = [
+        bool(table.rows) and all(isinstance(row[i], (int, float)) or row[i] is None for row in table.rows)
+        for i in range(len(table.columns))
+    ]
+    rows = [[_cell(cell, table.digits) for cell in row] for row in table.rows[:max_rows]]
+    grid = Grid([visible(column) for column in table.columns], rows, numeric)
     rest = len(table.rows) - max_rows
     return Group(grid, Text(f"and {rest} more rows", style="dim")) if rest > 0 else grid
 

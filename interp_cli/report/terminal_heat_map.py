@@ -35,14 +35,14 @@ def heat_map_text(figure: HeatMap, width: int, theme: Theme | None = None) -> Te
         return Text("(empty)")
     labels = min(max(map(len, figure.rows)), _MAX_LABEL, max(width // 3, 4))
     texts = _marked_texts(figure)
-    needed = max(len(text) for row in texts for text in row) + 2
+    needed = max(len(text) for row in texts for text in row) + 1
     room = (width - labels - 1) // figure.shape[1]
     if room >= needed and figure.shape[0] <= _MAX_ROWS_OF_NUMBERS:
-        wanted = max(needed, max(map(len, figure.columns)) + 2)
+        wanted = max(needed + 1, max(map(len, figure.columns)) + 2)
         body = _numbered(figure, texts, scale, theme, (labels, min(room, wanted)))
     else:
         body = _half_blocks(figure, scale, theme, labels, width)
-    return Text("\n").join([*body, _legend(figure, scale, theme)])
+    return Text("\n").join([*body, _legend(figure, scale, theme, width)])
 
 
 def _thinned(figure: HeatMap, rows: int, columns: int) -> tuple[HeatMap, str]:
@@ -131,19 +131,23 @@ def _half_blocks(figure: HeatMap, scale: ColourScale, theme: Theme, labels: int,
     return lines
 
 
-def _legend(figure: HeatMap, scale: ColourScale, theme: Theme) -> Text:
+def _legend(figure: HeatMap, scale: ColourScale, theme: Theme, width: int) -> Text:
+    """The colours with their ends, and what is marked: behind them where that fits, else on a line of its own."""
     line = Text()
     line.append(number_text(scale.low, 3) + " ", "dim")
     for step in range(16):
         line.append("█", scale.colour(scale.low + (scale.high - scale.low) * step / 15, theme))
-    line.append(f" {number_text(scale.high, 3)} {shorten(figure.units, 40)}".rstrip(), "dim")
-    return line.append(_marks(figure), "dim")
+    room = max(min(width - len(line.plain) - 12, 40), 4)
+    line.append(f" {number_text(scale.high, 3)} {shorten(figure.units, room)}".rstrip(), "dim")
+    marks = shorten(_marks(figure), width)
+    glue = "   " if len(line.plain) + 3 + len(marks) <= width else "\n"
+    return line.append(f"{glue}{marks}" if marks else "", "dim")
 
 
 def _marks(figure: HeatMap) -> str:
     rows, columns = figure.row_title, figure.column_title
     named = [f"{rows} {figure.rows[i]}, {columns} {figure.columns[j]}".strip() for i, j in figure.marked[:3]]
-    return shorten(f"   {_MARK} {'; '.join(named)}", 80) if named else ""
+    return shorten(f"{_MARK} {'; '.join(named)}", 77) if named else ""
 
 
 def plain_heat_map(figure: HeatMap, width: int) -> str:
@@ -167,4 +171,4 @@ def plain_heat_map(figure: HeatMap, width: int) -> str:
             (shorten(name, labels).ljust(labels) + "".join(text.rjust(cell) for text in row[chosen])).rstrip()
             for name, row in zip(figure.rows, texts, strict=True)
         ]
-    return "\n".join([*lines, *(line for line in (note, f"{units}{marks}".strip()) if line)])
+    return "\n".join([*lines, *(line for line in (note, "   ".join(filter(None, (units, marks)))) if line)])

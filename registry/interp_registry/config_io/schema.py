@@ -13,7 +13,16 @@ from draccus.utils import is_choice_type
 
 from interp_registry.choices import choice_names
 
-__all__ = ["MISSING", "FieldSchema", "choice_root", "element_choice_root", "fields_of", "help_texts", "strip_optional"]
+__all__ = [
+    "MISSING",
+    "FieldSchema",
+    "choice_root",
+    "element_choice_root",
+    "fields_of",
+    "help_texts",
+    "nested_class",
+    "strip_optional",
+]
 
 MISSING = dataclasses.MISSING
 
@@ -83,6 +92,12 @@ def choice_root(annotation: Any) -> type[draccus.ChoiceRegistry] | None:
     """The choice registry that a field of this type takes its ``type`` from, if it is such a field."""
     base = strip_optional(annotation)
     return base if isinstance(base, type) and is_choice_type(base) else None
+
+
+def nested_class(annotation: Any) -> type | None:
+    """The class of a field that is a group of settings: a dataclass that is no choice."""
+    base = strip_optional(annotation)
+    return base if isinstance(base, type) and dataclasses.is_dataclass(base) and choice_root(base) is None else None
 
 
 def element_choice_root(annotation: Any) -> type[draccus.ChoiceRegistry] | None:

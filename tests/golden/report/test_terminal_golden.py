@@ -49,7 +49,7 @@ def test_no_line_is_wider_than_the_terminal(width):
             console = Console(width=width, force_terminal=True, color_system="truecolor", no_color=False)
             from interp_cli.report.terminal_heat_map import heat_map_text, plain_heat_map
 
-            assert max(line.cell_len for line in heat_map_text(figure, console.width).split("\n")[:-1]) <= width
+            assert max(line.cell_len for line in heat_map_text(figure, console.width).split("\n")) <= width
             assert max(map(len, plain_heat_map(figure, width).splitlines()[:-1])) <= width
 
 

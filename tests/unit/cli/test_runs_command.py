@@ -57,6 +57,15 @@ def test_runs_are_listed_by_command_and_state(stopped, capsys):
     assert as_json(capsys)["runs"] == []
 
 
+def test_a_listed_run_says_what_was_typed_and_a_part_of_it_whose(stopped, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    RunStore(layout().runs).create("extract", {}, details={"parent": stopped.id})
+    assert run(["runs", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert f"{stopped.id}  interrupted  count --steps 5 --seed 7 --no-report" in shown
+    assert f"extract (part of {stopped.id})" in shown
+
+
 def test_a_run_is_resumed_in_its_folder_with_its_settings(stopped, capsys):
     assert run(["runs", "resume", stopped.id, "--json"]) == 0
     shown = as_json(capsys)

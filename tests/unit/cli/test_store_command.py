@@ -46,7 +46,10 @@ def test_stored_features_are_listed(entry, capsys):
     assert run(["store", "ls"]) == 0
     shown = capsys.readouterr().out
     assert entry.key in shown
-    assert "complete" in shown
+    assert "state" not in shown
+    (entry.path / "DONE.json").unlink()
+    assert run(["store", "ls"]) == 0
+    assert "unfinished" in capsys.readouterr().out
     assert run(["store", "ls", "--json"]) == 0
     table = as_json(capsys)["tables"][0]
     assert (table["key"], table["rows"], table["shards"]) == (entry.key, 10, 3)

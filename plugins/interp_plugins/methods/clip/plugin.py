@@ -39,4 +39,12 @@ def methods() -> Sequence[Method]:
         examples=("clip losses clip-bow --k 3",),
     )
     api = {"clip": "interp_plugins.methods.clip.api:clip", "track": "interp_plugins.methods.clip.api:track"}
-    return [Method("clip", "train image-text models", (train, losses), api=api, cite=(_KORNBLITH, _INFONCE))]
+    return [
+        Method(
+            "clip",
+            "Train image-text models, and look at alignment losses.",
+            (train, losses),
+            api=api,
+            cite=(_KORNBLITH, _INFONCE),
+        )
+    ]

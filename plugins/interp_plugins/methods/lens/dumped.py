@@ -259,7 +259,10 @@ class Dump:
         """
         n_batches = len(self.training_rows) // size
         if n_batches == 0:
-            raise DataError(f"{len(self.training_rows)} training rows do not fill a batch of {size}", "dump more texts")
+            raise DataError(
+                f"{len(self.training_rows)} training rows do not fill a batch of {size}",
+                f"give --method.batch-size {len(self.training_rows)} or less, or dump more texts",
+            )
         epoch, place = divmod(step, n_batches)
         if (seed, epoch, size) not in self._orders:
             self._orders = {(seed, epoch, size): self.entry.order(seed, epoch, self.training_rows)}

@@ -101,7 +101,7 @@ def methods() -> Sequence[Method]:
     return [
         Method(
             "lens",
-            "Read activations: in words and in predictions",
+            "Read activations, in words and in predictions.",
             (dump, train, judge, show, demo, bring, write),
             api=api,
             choices={

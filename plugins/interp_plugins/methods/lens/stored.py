@@ -18,6 +18,7 @@ from interp_registry.contracts.method import RunContext
 from interp_registry.errors import CorruptError, UsageError
 from interp_registry.stores.artifact import replace as replace_file
 from interp_registry.stores.hashing import fast_digest
+from interp_registry.stores.products import find_product
 from interp_registry.stores.records import read_record, replace_record
 from interp_registry.stores.shards import open_shard, write_shard
 
@@ -95,19 +96,13 @@ _NUMBERS = ("mean_norm", "max_abs", "variance", "normalised_variance")
 
 
 def find_lens(name: str, ctx: RunContext | None = None) -> Path:
-    """Folder of a lens: a run's id, a run's folder, or the folder itself.
+    """Folder of a lens: a run's id, its beginning or ending, "last", a run's folder, or the folder itself.
 
     Raises:
-        UsageError: Nothing of that name holds a lens.
+        UsageError: Nothing of that name, or several runs, hold a lens.
     """
-    given = Path(name).expanduser()
-    candidates = [given, given / _FOLDER]
-    if ctx is not None:
-        candidates.append(ctx.run.path.parent / name / _FOLDER)
-    for folder in candidates:
-        if (folder / _RECORD).is_file():
-            return folder
-    raise UsageError(f"{name!r} is no lens", "give the id or folder of a finished `interp lens train`")
+    runs = None if ctx is None else ctx.run.path.parent
+    return find_product(name, runs, f"{_FOLDER}/{_RECORD}", "lens", "interp lens train")
 
 
 def load_lens(

@@ -18,7 +18,7 @@ from interp_plugins.methods.spd.targets.store import read_weights
 from interp_plugins.methods.spd.training import import_weights
 from interp_registry.config_io import decode
 from interp_registry.contracts.method import RunContext
-from interp_registry.errors import UsageError
+from interp_registry.stores.products import find_product
 from interp_registry.stores.records import read_record
 
 __all__ = ["Stored", "find_decomposition", "load_decomposition"]
@@ -62,20 +62,7 @@ def find_decomposition(name: str, ctx: RunContext) -> Path:
     Raises:
         UsageError: Nothing of that name, or several runs, hold a decomposition.
     """
-    given = Path(name).expanduser()
-    for folder in (given, given / _FOLDER):
-        if (folder / _RECORD).is_file():
-            return folder
-    runs = [path for path in sorted(ctx.run.path.parent.iterdir()) if (path / _FOLDER / _RECORD).is_file()]
-    named = [path for path in runs if name and (path.name.startswith(name) or path.name.endswith(name))]
-    matches = runs[-1:] if name == "last" else named
-    if len(matches) > 1:
-        raise UsageError(f"{name!r} could be {', '.join(path.name for path in matches[:8])}", "write more of it")
-    if not matches:
-        raise UsageError(
-            f"{name!r} is no decomposition", 'give "last", or the id or folder of a finished `interp spd run`'
-        )
-    return matches[0] / _FOLDER
+    return find_product(name, ctx.run.path.parent, f"{_FOLDER}/{_RECORD}", "decomposition", "interp spd run")
 
 
 def load_decomposition(name: str, ctx: RunContext) -> Stored:

@@ -3,7 +3,7 @@
 Axes: n rows, s tokens of a text, d width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -274,6 +274,23 @@ class Dump:
             self._statistics[layer] = _moments(self, layer)
         return self._statistics[layer]
 
+    def share_statistics(self, rank: int, world: int, total: "Callable[[Tensor], Tensor]") -> None:
+        """Compute the statistics of all layers once for several processes: each computes those of its share of the layers.
+
+        Args:
+            rank: Number of this process.
+            world: How many there are; all have to call this.
+            total: The sum of a tensor over the processes.
+        """
+        import torch
+
+        packed = torch.zeros(len(self.layers), 2 * self.width + 4, dtype=torch.float64)
+        for place, layer in enumerate(self.layers):
+            if place % world == rank:
+                packed[place] = _packed(self.statistics(layer))
+        for layer, row in zip(self.layers, total(packed), strict=True):
+            self._statistics[layer] = _unpacked(row, self.width)
+
     def outline(self) -> DumpOutline:
         """Layers, width and statistics: what a lens file keeps of it."""
         return DumpOutline(self.layers, self.width, {layer: self.statistics(layer) for layer in self.layers})
@@ -302,3 +319,15 @@ def _moments(dump: Dump, layer: int) -> Statistics:
         variance=float(spread.sum()),
         normalised_variance=float(1 - (unit / n_rows).square().sum()),
     )
+
+
+def _packed(found: Statistics) -> "Float[Tensor, 'k']":
+    import torch
+
+    numbers = [found.mean_norm, found.max_abs, found.variance, found.normalised_variance]
+    return torch.cat([found.mean.double(), found.std.double(), torch.tensor(numbers, dtype=torch.float64)])
+
+
+def _unpacked(row: "Float[Tensor, 'k']", width: int) -> Statistics:
+    mean, std, numbers = row[:width].float(), row[width : 2 * width].float(), row[2 * width :].tolist()
+    return Statistics(mean, std, *numbers)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from interp_plugins.methods.lens.config import LensTrainConfig
 from interp_plugins.methods.lens.contract import Fits, Lens, Trains
@@ -16,6 +16,9 @@ from interp_registry.contracts.method import Result, RunContext
 from interp_registry.errors import UsageError
 from interp_registry.figures import Table
 from interp_registry.training.loop import Tools, TrainingSummary, train
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["by_layer", "run"]
 
@@ -30,6 +33,7 @@ def run(config: LensTrainConfig, ctx: RunContext) -> Result:
     """
     model = load_frozen(config.model, config.loading, config.kind, ctx.device)
     dump, state = _dump(config, model, ctx)
+    _share_statistics(dump, ctx)
     lens: Lens = config.method.build(model, dump)
     summary: TrainingSummary | None = None
     fitted: Mapping[str, float] = lens.fit(dump) if isinstance(lens, Fits) else {}
@@ -62,6 +66,17 @@ def _dump(config: LensTrainConfig, model: CausalLanguageModel, ctx: RunContext) 
     if dump.revision not in (None, model.info.revision):
         raise UsageError(f"the activations {dump.entry.key} are those of {dump.model_name}, not of {config.model}")
     return dump, "present"
+
+
+def _share_statistics(dump: Dump, ctx: RunContext) -> None:
+    """Let several processes compute the statistics once between them; one alone computes those that it needs."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        accelerator = ctx.accelerator
+        dump.share_statistics(
+            accelerator.process_index,
+            accelerator.num_processes,
+            lambda values: cast("Tensor", accelerator.reduce(values.to(accelerator.device), reduction="sum")).cpu(),
+        )
 
 
 def _result(lens: Lens, summary: TrainingSummary | None, dump: Dump, state: str, folder: Path) -> Result:

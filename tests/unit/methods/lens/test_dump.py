@@ -4,6 +4,7 @@ import pytest
 import tiny_models
 import torch
 
+from interp_plugins.methods.lens import dumped as dumped_rows
 from interp_plugins.methods.lens.config import DumpConfig
 from interp_plugins.methods.lens.dump import open_dump, run
 from interp_plugins.methods.lens.dumped import Dump
@@ -179,6 +180,26 @@ def test_statistics_are_those_of_the_training_rows(config, tmp_path):
     assert found.max_abs == float(values.abs().max())
     assert found.variance == pytest.approx(float(centred.square().sum(1).mean()))
     assert found.normalised_variance == pytest.approx(float((unit - unit.mean(0)).square().sum(1).mean()))
+
+
+def test_processes_compute_the_statistics_of_each_layer_once_between_them(config, tmp_path, monkeypatch):
+    alone, _ = dumped(config, tmp_path)
+    expected = alone.outline().moments
+    computed, shares = [], []
+    moments = dumped_rows._moments
+    monkeypatch.setattr(dumped_rows, "_moments", lambda dump, layer: computed.append(layer) or moments(dump, layer))
+    for rank in range(2):
+        Dump(alone.entry).share_statistics(rank, 2, lambda own: shares.append(own) or own)
+    assert sorted(computed) == [0, 1, 2, 3, 4]
+    together = [Dump(alone.entry) for _ in range(2)]
+    for rank, dump in enumerate(together):
+        dump.share_statistics(rank, 2, lambda _own: shares[0] + shares[1])
+    computed.clear()
+    for dump in together:
+        for layer, one in dump.outline().moments.items():
+            for name, value in vars(expected[layer]).items():
+                assert torch.equal(torch.as_tensor(getattr(one, name)), torch.as_tensor(value)), name
+    assert not computed
 
 
 def test_the_stage_reports_rows_and_refuses_what_cannot_be(config, tmp_path):

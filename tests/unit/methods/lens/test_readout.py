@@ -8,11 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tiny_models import tokenizer as word_tokenizer
 
 from interp_plugins.methods.lens.config import ExportConfig, ImportConfig, LensTrainConfig
 from interp_plugins.methods.lens.contract import Lens, ReadsOut, Trains
 from interp_plugins.methods.lens.dump import open_dump
-from interp_plugins.methods.lens.dumped import DumpOutline
+from interp_plugins.methods.lens.dumped import DumpOutline, Rows
 from interp_plugins.methods.lens.exchange import run_export, run_import
 from interp_plugins.methods.lens.parts import Parts, mask_of
 from interp_plugins.methods.lens.readout.config import (
@@ -27,8 +28,7 @@ from interp_plugins.methods.lens.readout.measures import (
     divergence,
     entropy,
     rank_of,
-    readout_scores,
-    tokens_per_byte,
+    tokens_and_bytes,
 )
 from interp_plugins.methods.lens.readout.tuned import TunedLens
 from interp_plugins.methods.lens.stored import load_lens
@@ -215,17 +215,18 @@ def test_measures_are_those_of_the_definitions():
         bits_per_byte(1.0, 0, 0)
 
 
-def test_scores_of_the_last_layer_are_perfect_and_bytes_are_those_of_the_texts(model_folder, corpus, tmp_path):
-    lens, dump, _ = trainable(TunedLensConfig(batch_size=32), model_folder, corpus, tmp_path)
-    counts = tokens_per_byte(dump, lens.parts.model.tokenizer)
-    lines = [json.loads(line)["text"] for line in corpus.read_text().splitlines()]
-    assert counts == (sum(len(line.split()) for line in lines), sum(len(line.encode()) for line in lines))
-    everything = torch.arange(dump.n_rows)
-    scores = [readout_scores(lens, layer, dump, lens.parts, everything, counts) for layer in range(5)]
-    assert scores[4].kl == pytest.approx(0, abs=1e-6)
-    assert scores[4].agreement == 1.0
-    assert all(score.kl > 0.01 for score in scores[:4])
-    assert scores[2].bits_per_byte == pytest.approx(scores[2].cross_entropy * counts[0] / counts[1] / math.log(2))
+@pytest.mark.parametrize("start", [True, False], ids=["with BOS", "without"])
+def test_every_token_but_the_first_of_a_text_counts_and_every_text_once(start):
+    tokenizer = word_tokenizer(add_bos=start)
+    texts = ["w1 w2 w3", "w4 w5 w6 w7 w1 w2 w30"]
+    ids = [tokenizer(text)["input_ids"] for text in texts]
+    assert [len(row) for row in ids] == ([4, 8] if start else [3, 7])
+    longest = max(map(len, ids))
+    padded = torch.tensor([row + [0] * (longest - len(row)) for row in ids])[[0, 1, 1]]
+    lengths = torch.tensor([len(row) for row in ids])[[0, 1, 1]]
+    rows = Rows(torch.zeros(3, 4), padded, lengths, torch.tensor([2, 1, 2]), torch.tensor([5, 9, 9]))
+    n_tokens = 3 + 7 if start else 2 + 6  # what is predicted: with BOS, all of the text
+    assert tokens_and_bytes(rows, tokenizer) == (n_tokens, sum(len(text.encode()) for text in texts))
 
 
 def fixture_in_the_published_layout(folder, model, **changes):

@@ -10,13 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp_plugins.methods.lens.contract import ReadsOut
-from interp_plugins.methods.lens.dumped import Rows
 from interp_plugins.methods.lens.evaluation.effects import SwapMeter
 from interp_plugins.methods.lens.evaluation.interventions import Case
 from interp_plugins.methods.lens.evaluation.measures import agreement, cross_entropy, entropy, kl_divergence
-from interp_plugins.models.language import CausalLanguageModel
 
-__all__ = ["Prediction", "bytes_of", "model_prediction", "predictions"]
+__all__ = ["Prediction", "model_prediction", "predictions"]
 
 
 @dataclass(frozen=True)
@@ -50,17 +48,6 @@ def model_prediction(meter: SwapMeter) -> Prediction:
         _against(final, final, meter.next_tokens(where).to(final.device)) for where, final in meter.next_token_logits()
     ]
     return _joined(parts, meter)
-
-
-def bytes_of(model: CausalLanguageModel, rows: Rows) -> tuple[int, int]:
-    """Tokens that are predicted in the rows' texts (all but the first of each), and UTF-8 bytes of the texts."""
-    seen: dict[int, tuple[int, int]] = {}
-    texts = zip(rows.documents.tolist(), rows.token_ids.tolist(), rows.lengths.tolist(), strict=True)
-    for document, ids, length in texts:
-        if document not in seen:
-            text = str(model.tokenizer.decode(ids[:length], skip_special_tokens=True))
-            seen[document] = (length - 1, len(text.encode()))
-    return sum(tokens for tokens, _ in seen.values()), sum(size for _, size in seen.values())
 
 
 def _against(final: Float[Tensor, "n v"], logits: Float[Tensor, "n v"], following: Tensor) -> Prediction:

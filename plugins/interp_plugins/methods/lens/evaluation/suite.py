@@ -31,10 +31,11 @@ from interp_plugins.methods.lens.evaluation.interventions import (
     spoken,
 )
 from interp_plugins.methods.lens.evaluation.linear import comparable_rank, fit_probe
-from interp_plugins.methods.lens.evaluation.readouts import Prediction, bytes_of, model_prediction, predictions
+from interp_plugins.methods.lens.evaluation.readouts import Prediction, model_prediction, predictions
 from interp_plugins.methods.lens.evaluation.resampling import Estimate
 from interp_plugins.methods.lens.evaluation.scores import best_of_curve, prediction_scores, swap_scores
 from interp_plugins.methods.lens.evaluation.words import Facts, TextScores, text_scores
+from interp_plugins.methods.lens.readout.measures import tokens_and_bytes
 from interp_plugins.models.language import CausalLanguageModel
 from interp_registry.contracts.method import Failure
 from interp_registry.errors import DataError, InterpError
@@ -194,7 +195,7 @@ def evaluate_layer(
         _swap(case, meter, gathered, data, found, report)
     found.best_of = {name: best_of_curve(case, errors) for name, errors in gathered.curves.items()}
     if gathered.predicted:
-        size = bytes_of(model, case.rows)
+        size = tokens_and_bytes(case.rows, model.tokenizer)
         found.model = prediction_scores(case, model_prediction(meter), *size)
         found.readouts = {name: prediction_scores(case, one, *size) for name, one in gathered.predicted.items()}
     if "text" in settings.parts:

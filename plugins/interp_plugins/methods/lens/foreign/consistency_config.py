@@ -82,9 +82,15 @@ def translate(given: Mapping[str, Any], steps: int | None = None) -> Translation
         "betas": [0.9, 0.999],
         "weight_decay": 0.01,
         "mse": {"start": 0.0},
+        "fluency": {"start": 0.0},
         "fluency_form": "kl",
+        "entropy": {"start": 0.0},
+        "control": {"excess": None},
+        "reference": {"start": 0.0},
+        "warm_start": {"steps": 0},
         "dual_path": True,
         "resample_ablation": True,
+        "stop_gradient_partner": False,
         "trainable": "projections",
     }
     made = _Made({"method": method, "positions": "random:1,min:5", "training": {"steps": total}}, total)

@@ -4,23 +4,15 @@ Axes: n rows, s tokens of a text, v vocabulary.
 """
 
 import math
-from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
-from interp_plugins.methods.lens.contract import ReadsOut
-from interp_plugins.methods.lens.dumped import Dump
-from interp_plugins.methods.lens.parts import Parts
+from interp_plugins.methods.lens.dumped import Rows
 from interp_registry.errors import DataError
 
-__all__ = ["ReadoutScores", "bits_per_byte", "divergence", "entropy", "rank_of", "readout_scores", "tokens_per_byte"]
-
-_CHUNK = 2048
-_TEXTS = 2000
+__all__ = ["bits_per_byte", "divergence", "entropy", "rank_of", "tokens_and_bytes"]
 
 
 def divergence(target: Float[Tensor, "n v"], logits: Float[Tensor, "n v"]) -> Float[Tensor, "n"]:
@@ -45,7 +37,7 @@ def bits_per_byte(nats: float, n_tokens: int, n_bytes: int) -> float:
 
     Args:
         nats: Mean loss per token.
-        n_tokens: Tokens of the texts.
+        n_tokens: Predicted tokens of the texts, of :func:`tokens_and_bytes`.
         n_bytes: UTF-8 bytes of the same texts.
 
     Raises:
@@ -56,70 +48,16 @@ def bits_per_byte(nats: float, n_tokens: int, n_bytes: int) -> float:
     return nats * n_tokens / n_bytes / math.log(2)
 
 
-def tokens_per_byte(dump: Dump, tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
-    """Tokens and UTF-8 bytes of the dump's texts (of at most 2,000 of them), the texts being decoded without special tokens."""
-    documents = dump.entry.column("doc_id")
-    order = documents.argsort(stable=True)
-    sorted_documents = documents[order]
-    new = torch.ones_like(sorted_documents, dtype=torch.bool)
-    new[1:] = sorted_documents[1:] != sorted_documents[:-1]
-    rows = dump.rows(order[new][:_TEXTS], dump.layers[0])
-    ids = [row[:length] for row, length in zip(rows.token_ids.tolist(), rows.lengths.tolist(), strict=True)]
-    texts: list[str] = tokenizer.batch_decode(ids, skip_special_tokens=True)
-    return sum(map(len, ids)), sum(len(text.encode()) for text in texts)
+def tokens_and_bytes(rows: Rows, tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+    """What :func:`bits_per_byte` divides by: predicted tokens of the rows' texts, and UTF-8 bytes of these texts.
 
-
-@dataclass(frozen=True)
-class ReadoutScores:
-    """How well a lens predicts at one layer, means over rows."""
-
-    layer: int
-    """The layer."""
-    n_rows: int
-    """Rows in the means."""
-    kl: float
-    """KL(final || lens) in nats."""
-    cross_entropy: float
-    """Loss on the next token in nats; NaN when no row has one."""
-    entropy: float
-    """Entropy of the prediction in nats."""
-    agreement: float
-    """Share of rows whose most probable token is that of the last layer."""
-    bits_per_byte: float
-    """The cross-entropy in bits per byte."""
-
-
-@torch.no_grad()
-def readout_scores(
-    lens: ReadsOut, layer: int, dump: Dump, parts: Parts, indices: Int[Tensor, "n"], counts: tuple[int, int]
-) -> ReadoutScores:
-    """Scores of a lens at a layer on some rows of a dump that has the last layer too.
-
-    Args:
-        lens: The lens.
-        layer: The layer.
-        dump: Activations.
-        parts: The model.
-        indices: Which rows.
-        counts: Tokens and bytes, from :func:`tokens_per_byte`.
+    Every token but the first of a text is predicted, whether the tokenizer adds one in front or not; special ones have no bytes. A text
+    counts once, however many rows it has.
     """
-    sums, n_next = torch.zeros(4, dtype=torch.float64), 0
-    for part in indices.split(_CHUNK):
-        rows = dump.rows(part, layer)
-        final = parts.readout(dump.activations(part, parts.n_layers).to(parts.device)).float()
-        logits = lens.readout(rows.activations.to(parts.device), layer).float()
-        sums[0] += divergence(final, logits).double().sum().cpu()
-        sums[1] += entropy(logits).double().sum().cpu()
-        sums[2] += (final.argmax(-1) == logits.argmax(-1)).double().sum().cpu()
-        there = rows.positions + 1
-        kept = there < rows.lengths
-        following = rows.token_ids[kept].gather(1, there[kept][:, None])[:, 0].to(parts.device)
-        if len(following):
-            sums[3] += (
-                functional.cross_entropy(logits[kept.to(logits.device)], following, reduction="sum").double().cpu()
-            )
-            n_next += len(following)
-    n_rows = len(indices)
-    kl, spread, agreement = (float(value) / n_rows for value in sums[:3])
-    loss = float(sums[3]) / n_next if n_next else math.nan
-    return ReadoutScores(layer, n_rows, kl, loss, spread, agreement, bits_per_byte(loss, *counts))
+    seen: dict[int, tuple[int, int]] = {}
+    texts = zip(rows.documents.tolist(), rows.token_ids.tolist(), rows.lengths.tolist(), strict=True)
+    for document, ids, length in texts:
+        if document not in seen:
+            text = str(tokenizer.decode(ids[:length], skip_special_tokens=True))
+            seen[document] = (length - 1, len(text.encode()))
+    return sum(tokens for tokens, _ in seen.values()), sum(size for _, size in seen.values())

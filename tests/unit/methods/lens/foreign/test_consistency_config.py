@@ -1,15 +1,21 @@
 """Settings of Consistency Lens in this tool's terms."""
 
 import math
+from dataclasses import fields
 
 import pytest
 import yaml
 
-from interp_plugins.methods.lens.config import ImportConfig
+from interp_plugins.methods.lens.config import ImportConfig, LensTrainConfig
+from interp_plugins.methods.lens.consistency.config import ConsistencyConfig
+from interp_plugins.methods.lens.consistency.objective import Weights
 from interp_plugins.methods.lens.exchange import run_import
 from interp_plugins.methods.lens.foreign.config import ConsistencySettingsImport
 from interp_plugins.methods.lens.foreign.consistency_config import translate
 from interp_plugins.methods.lens.foreign.schedules import translate_schedule
+from interp_plugins.methods.lens.train import run as train
+from interp_registry.config_io import read_layers, resolve
+from interp_registry.discovery import discover
 from interp_registry.errors import ConfigError
 from interp_registry.testing import FakeContext
 from interp_registry.training.schedules import ScheduleConfig
@@ -169,3 +175,76 @@ def test_the_written_file_says_what_differs(tmp_path):
     assert "wandb_log_interval" in idle
     assert "at token 0" in text
     assert yaml.safe_load(text) == translate(SETTINGS, steps=50).settings
+
+
+TINY = {
+    "model_name": "roneneldan/TinyStories-3M",
+    "tokenizer_name": "roneneldan/TinyStories-3M",
+    "layer_l": 6,
+    "decoder_prompt": "Explain: ",
+    "t_text": 1,
+    "learning_rate": 1.0e-3,
+    "batch_size": 2,
+    "max_train_steps": 200,
+    "compile_models": True,
+    "gumbel_tau_schedule": {"type": "linear_decay", "start_value": 1.0, "end_value": 0.5, "num_steps": 100},
+    "alpha_schedule": {"type": "constant", "value": 0.1},
+    "ce_weight": 0.01,
+    "kl_base_weight": 1.0,
+    "entropy_weight": 0.0,
+    "val_fraction": 0.1,
+    "split_seed": 42,
+    "val_interval": 100,
+}
+"""What the small files of that tool say."""
+
+
+def as_read(given, folder):
+    """The configuration of the training that `interp lens train --config FILE` reads from the translated file."""
+    discover()
+    path = folder / "theirs.yaml"
+    path.write_text(yaml.safe_dump(given))
+    written = run_import(
+        ImportConfig(format=ConsistencySettingsImport(), path=path), FakeContext(folder / "ctx")
+    ).artifacts[0]
+    return resolve(LensTrainConfig, read_layers(written), []).config
+
+
+@pytest.mark.parametrize(
+    "given", [SETTINGS, TINY, TINY | {"compile_models": False, "batch_size": 512}], ids=["simple", "tiny", "pile10k"]
+)
+def test_the_written_file_is_a_configuration_of_this_tool(given, tmp_path):
+    config = as_read(given, tmp_path)
+    assert isinstance(config.method, ConsistencyConfig)
+    assert (config.method.layer, config.layers) == (given["layer_l"], str(given["layer_l"]))
+    assert config.model == given["model_name"]
+    assert config.loading.tokenizer is None  # the model's own
+    assert config.loading.compile == given["compile_models"]
+    assert config.method.decoder_prompt == (
+        "Short explanation of <activation>:" if given is SETTINGS else "Explain: <activation>"
+    )
+    steps = config.training.steps
+    assert steps == given["max_train_steps"] or given is SETTINGS
+    weights = Weights.of(config.method, steps)
+    alpha, tau = (theirs(given[key], steps) for key in ("alpha_schedule", "gumbel_tau_schedule"))
+    for t in range(0, steps + 1, max(1, steps // 100)):
+        assert weights.tau(t) == pytest.approx(tau(t))
+        assert weights.kl(t) == pytest.approx(alpha(t) * given["kl_base_weight"])
+        assert (weights.fluency(t), weights.mse(t), weights.entropy(t), weights.reference(t)) == (0.01, 0, 0, 0)
+
+
+def test_a_translation_leaves_nothing_of_the_training_to_the_defaults_of_this_tool():
+    stated = set(translate(SETTINGS).settings["method"])
+    without_effect = {"encoder_blocks", "cached", "checkpointing"}  # how it is computed, and what DIFFERENCES names
+    assert {field.name for field in fields(ConsistencyConfig)} - stated == without_effect
+
+
+def test_a_translated_file_trains(tmp_path):
+    given = TINY | {
+        "model_name": "lm-d32", "tokenizer_name": "lm-d32", "layer_l": 1, "t_text": 2, "batch_size": 8, "max_train_steps": 2,
+        "compile_models": False, "activation_dumper": {"hf_dataset_name": "shapes", "hf_split": "train", "num_samples": 60},
+    }  # fmt: skip
+    result = train(as_read(given, tmp_path), FakeContext(tmp_path / "run"))
+    assert result.scalars["steps"] == 2
+    assert math.isfinite(result.scalars["loss"])
+    assert {"kl", "fluency"} <= result.data["training"].keys()

@@ -1,7 +1,7 @@
 """Carry out a stage: open its run, build the context, run it, store and show what came out."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,12 +16,12 @@ from interp_cli.tracking import track_result
 from interp_registry.config_io import Resolved, encode
 from interp_registry.contracts.method import Cost, Method, Result, RunContext, Stage
 from interp_registry.discovery import discover
-from interp_registry.errors import InterruptedRunError, ResourceError, UnknownNameError
+from interp_registry.errors import InterruptedRunError, ResourceError, UnknownNameError, UsageError
 from interp_registry.events import EventSink, FanOut, JsonlSink, NullSink
 from interp_registry.stores.home import Layout, layout
 from interp_registry.stores.run import Run, RunStore
 
-__all__ = ["Outcome", "command_name", "execute", "find_stage", "resume", "run_child", "show_cost"]
+__all__ = ["Outcome", "command_name", "execute", "execute_together", "find_stage", "resume", "run_child", "show_cost"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,49 @@ def execute(
     return outcome
 
 
+def execute_together(
+    method: Method,
+    stage: Stage[Any],
+    resolved: Sequence[tuple[Resolved[Any], StageOptions]],
+    lines: Sequence[Sequence[str]],
+) -> list[Outcome]:
+    """Run several points of a sweep side by side in this process, each in a run of its own, and show what came out.
+
+    Args:
+        method: The method that the stage belongs to.
+        stage: A stage that can carry out several at once.
+        resolved: Configuration and options of each point.
+        lines: The command line that would run each point by itself.
+
+    Raises:
+        InterpError: The stage failed; the folders of all runs say so too.
+        UsageError: The stage cannot do that.
+    """
+    run_batch, name = stage.load_run_batch(), command_name(method, stage)
+    if run_batch is None:
+        raise UsageError(f"`interp {name}` cannot run several points in one process", "leave --batched out")
+    options = resolved[0][1]
+    folders = layout(options.out)
+    runs = [
+        _create(RunStore(folders.runs), name, one, own, ["interp", *name.split(), *line])
+        for (one, own), line in zip(resolved, lines, strict=True)
+    ]
+    tell_launch(*(run.path for run in runs))
+    with stop_on_signals() as flag, _view(options, Processes()) as view, ExitStack() as opened:
+        shells = [
+            _Shell(own, folders, view if i == 0 else NullSink(), flag, Processes())
+            for i, (_, own) in enumerate(resolved)
+        ]
+        contexts = [opened.enter_context(_opened(run, shell)) for run, shell in zip(runs, shells, strict=True)]
+        with sampled(contexts[0].events):
+            results = run_batch([one.config for one, _ in resolved], [cast("RunContext", c) for c in contexts])
+        for context, result, shell in zip(contexts, results, shells, strict=True):
+            _finish(context, result, shell)
+    outcomes = [Outcome(run, result) for run, result in zip(runs, results, strict=True)]
+    _show_together(outcomes, options)
+    return outcomes
+
+
 def _open_run(name: str, resolved: Resolved[Any], options: StageOptions, folders: Layout, argv: list[str]) -> Run:
     """A new run, the one to resume, or the one that the main process of several opened."""
     processes = Processes.from_environment()
@@ -127,6 +170,16 @@ def _view(options: StageOptions, processes: Processes) -> Iterator[EventSink]:
 
 
 def _run(stage: Stage[Any], config: Any, run: Run, shell: _Shell) -> Outcome:
+    with _opened(run, shell) as context:
+        with sampled(context.events):
+            result = stage.load_run()(config, cast("RunContext", context))
+        _finish(context, result, shell)
+    return Outcome(run, result)
+
+
+@contextmanager
+def _opened(run: Run, shell: _Shell) -> Iterator[Context]:
+    """Start a run and give its context; in the end the run is sealed, or says what went wrong."""
     main = shell.processes.is_main
     sink = FanOut([JsonlSink(run.events), shell.view]) if main else NullSink()
     context = Context(run, shell.options, shell.layout, sink, shell.flag, run_child(shell))
@@ -134,9 +187,7 @@ def _run(stage: Stage[Any], config: Any, run: Run, shell: _Shell) -> Outcome:
         if main:
             run.start()
         sink.state("running", info={"command": run.command})
-        result = _work(stage, config, context, shell)
-        if main:
-            run.finish(result.to_json())
+        yield context
         sink.state("done")
     except BaseException as err:
         shown = _as_error(err, run, shell)
@@ -148,17 +199,15 @@ def _run(stage: Stage[Any], config: Any, run: Run, shell: _Shell) -> Outcome:
     if main:
         _write_report(run, shell.options)
         run.seal()
-    return Outcome(run, result)
 
 
-def _work(stage: Stage[Any], config: Any, context: Context, shell: _Shell) -> Result:
-    """What the stage found; one that was stopped before it found anything was interrupted."""
-    with sampled(context.events):
-        result = stage.load_run()(config, cast("RunContext", context))
+def _finish(context: Context, result: Result, shell: _Shell) -> None:
+    """Keep what the stage found; one that was stopped before it found anything was interrupted."""
     track_result(context, result)
     if shell.flag.signum is not None and not result.scalars and not result.tables:
         raise InterruptedRunError(shell.flag.signum)
-    return result
+    if shell.processes.is_main:
+        context.run.finish(result.to_json())
 
 
 def _close(sink: EventSink, shell: _Shell) -> None:
@@ -231,6 +280,19 @@ def _show(outcome: Outcome, options: StageOptions) -> None:
     show_result(result)
     if not options.quiet:
         console.print_paths([*result.artifacts, *([report] if report.is_file() else []), run.path])
+
+
+def _show_together(outcomes: Sequence[Outcome], options: StageOptions) -> None:
+    if options.json:
+        console.print_json(
+            {"runs": [{"run": o.run.id, "folder": str(o.run.path), **o.result.to_json()} for o in outcomes]}
+        )
+        return
+    names = list(dict.fromkeys(name for outcome in outcomes for name in outcome.result.scalars))
+    rows = [(o.run.id, *(str(o.result.scalars.get(name, "")) for name in names)) for o in outcomes]
+    console.print_table(("run", *names), rows)
+    if not options.quiet:
+        console.print_paths([outcome.run.path for outcome in outcomes])
 
 
 def resume(run: Run, options: StageOptions) -> Outcome:

@@ -33,6 +33,8 @@ class StageOptions:
     """write an HTML report into the run's folder (--no-report leaves it out)"""
     sweep: str | None = field(default=None, metadata={"bare": "default"})
     """run the points of this sweep file; without a file, those of the sweep shipped for the stage"""
+    batched: int = field(default=0, metadata={"bare": "16"})
+    """sweep points that can share a process (in spd run) run side by side in one, at most so many"""
     n_agents: int | None = None
     """sweep points that run at the same time (default: one here, as many as fit elsewhere)"""
     launcher: str = "local"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from interp_cli import arguments, console
+from interp_cli.launch.points_word import points_in
 from interp_cli.options import StageOptions
 from interp_registry.config_io import Resolved, read_layers, resolve
 from interp_registry.contracts.method import Method, Stage
@@ -30,6 +31,9 @@ def run_stage(method: Method, stage: Stage[Any], path: str, words: Sequence[str]
     if any(word in {"-h", "--help"} for word in words):
         _show_help(path, stage, words)
         return 0
+    words, points = points_in(words)
+    if points is not None:
+        return _carry_out_together(method, stage, words, points)
     resolved, options = resolve_stage(stage, words)
     console.setup_logging(options.debug, options.quiet)
     return _carry_out(method, stage, resolved, options, words)
@@ -85,6 +89,20 @@ def _carry_out(
     if options.dry_run:
         return execution.show_cost(method, stage, resolved, options)
     return execution.execute(method, stage, resolved, options, words).exit_code
+
+
+def _carry_out_together(
+    method: Method, stage: Stage[Any], words: Sequence[str], points: Sequence[dict[str, Any]]
+) -> int:
+    """Run several points of a sweep in this process."""
+    from interp_cli import execution
+    from interp_cli.launch.sweep_points import option_words
+
+    lines = [[*words, *option_words(params)] for params in points]
+    resolved = [resolve_stage(stage, line) for line in lines]
+    console.setup_logging(resolved[0][1].debug, resolved[0][1].quiet)
+    outcomes = execution.execute_together(method, stage, resolved, lines)
+    return max(outcome.exit_code for outcome in outcomes)
 
 
 def _explain(resolved: Resolved[Any], as_json: bool) -> None:

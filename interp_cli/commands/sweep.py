@@ -53,6 +53,8 @@ class _SweepOptions:
     """where points run: local, slurm, ssh, ... with settings as in slurm:partition=gpu,requeue=false"""
     experiments: list[str] = field(default_factory=list)
     """experiments to run, e.g. a,b (default: those of the file)"""
+    batched: int = 0
+    """points that differ little run side by side in one process, at most so many; for commands that can do so"""
     wait: bool = False
     """stay until all points have ended and show the results; the exit code is 3 when one failed"""
     report: bool = True
@@ -70,7 +72,7 @@ def _start(values: Mapping[str, Any]) -> int:
     if not command:
         raise UsageError("no command is given", f"interp sweep {words[0]} -- COMMAND")
     experiments = [part for text in values["experiments"] for part in text.split(",") if part]
-    request = SweepRequest(file, command, options, values["launcher"], experiments)
+    request = SweepRequest(file, command, options, values["launcher"], experiments, values["batched"])
     return carry_out(request, wait=values["wait"], report=values["report"])
 
 

@@ -13,7 +13,7 @@ jobs.jsonl       what was handed to the launcher
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +38,7 @@ class Task:
         name: For people: the item of an array, or the parameters of a sweep point.
         params: Parameters of the sweep point, by dotted name.
         experiment: Experiment of the sweep point, "" outside sweeps.
+        points: Where one process runs several sweep points: the number ("i") and the parameters ("params") of each.
     """
 
     i: int
@@ -45,6 +46,7 @@ class Task:
     name: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
     experiment: str = ""
+    points: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Ended:
         host: Machine.
         job: The queue's name of the job, "" without a queue.
         log: File with the output.
-        run: Folder of the run that the command made, if it told.
+        run: Folder of the run that the command made, if it told; of several sweep points in one process, a line each.
         error: Last words of the command when it failed.
     """
 

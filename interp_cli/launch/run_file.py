@@ -11,8 +11,8 @@ VARIABLE = "INTERP_RUN_FILE"
 """Variable that names the file into which a command writes the folder of its run."""
 
 
-def tell_launch(run: Path) -> None:
-    """Write a run's folder where the launch looks for it; does nothing outside a launch.
+def tell_launch(*runs: Path) -> None:
+    """Write the folder of a run, or of several in one process, where the launch looks for it; nothing outside a launch.
 
     Processes that the command starts do not see the variable: only the task's own run counts.
     """
@@ -21,15 +21,18 @@ def tell_launch(run: Path) -> None:
         return
     path = Path(target)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(f"{run}\n", encoding="utf-8")
+    temporary.write_text("".join(f"{run}\n" for run in runs), encoding="utf-8")
     temporary.replace(path)
 
 
 def resume_words(run_file: Path) -> list[str]:
-    """Options by which a stage goes on with the run of an earlier attempt; none when there is no such run."""
+    """Options by which a stage goes on with the run of an earlier attempt; none when there is no such run, or several."""
     try:
-        run = Path(run_file.read_text(encoding="utf-8").strip())
+        told = run_file.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         return []
+    if len(told) > 2:  # several points in one process, which begin anew
+        return []
+    run = Path(told[0])
     state = read_json(run / "state.json")
     return [f"--resume={run}"] if state is not None and (run / "record.json").is_file() else []

@@ -16,7 +16,19 @@ from interp_registry.contracts.method import Method, Stage
 __all__ = ["run_stage_sweep", "sweep_command"]
 
 _OF_THE_SWEEP = frozenset(
-    {"sweep", "n_agents", "launcher", "report", "json", "dry_run", "progress", "quiet", "job_suffix", "resume"}
+    {
+        "sweep",
+        "n_agents",
+        "launcher",
+        "report",
+        "json",
+        "dry_run",
+        "progress",
+        "quiet",
+        "job_suffix",
+        "resume",
+        "batched",
+    }
 )
 _EXPERIMENT_FIELDS = ("experiments", "experiment")
 
@@ -34,7 +46,7 @@ def run_stage_sweep(method: Method, stage: Stage[Any], options: StageOptions, wo
         dry_run=options.dry_run,
         json=options.json,
     )
-    request = SweepRequest(file, command, launch, options.launcher, experiments)
+    request = SweepRequest(file, command, launch, options.launcher, experiments, options.batched)
     here = options.launcher.partition(":")[0] == "local"
     return carry_out(request, wait=here, report=options.report)
 

@@ -6,7 +6,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +74,12 @@ def rows_of(folder: LaunchFolder) -> list[Row]:
     rows: list[Row] = []
     for task in folder.tasks():
         how = ended.get(task.i)
-        rows.append(Row(task, "open", {}) if how is None else Row(task, how.state, scalars_of(how.run), how.run))
-    return rows
+        state, runs = ("open", []) if how is None else (how.state, how.run.splitlines())
+        points = [replace(task, i=p["i"], params=p["params"], points=()) for p in task.points] or [task]
+        for number, point in enumerate(points):
+            run = runs[number] if number < len(runs) else ""
+            rows.append(Row(point, state, scalars_of(run), run))
+    return sorted(rows, key=lambda row: row.task.i)
 
 
 def metric_names(rows: Sequence[Row], wanted: Sequence[str] = ()) -> list[str]:

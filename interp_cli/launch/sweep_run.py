@@ -11,6 +11,7 @@ from interp_cli.launch.options import LaunchOptions, launcher_from_text, request
 from interp_cli.launch.submit import LaunchRequest, Submitted, submit
 from interp_cli.launch.sweep_check import check_points, check_sweep, stage_of
 from interp_cli.launch.sweep_file import Sweep, read_sweep
+from interp_cli.launch.sweep_groups import check_batched, grouped_tasks
 from interp_cli.launch.sweep_points import experiments_of, points_of, tasks_of
 from interp_registry.errors import UsageError
 from interp_registry.process_identity import start_detached
@@ -29,6 +30,7 @@ class SweepRequest:
         options: The launch options.
         launcher: Where points run, as one word.
         experiments: Experiments to run; those of the file by default.
+        batched: How many points may run side by side in one process; 0 gives each a process of its own.
     """
 
     file: Path
@@ -36,6 +38,7 @@ class SweepRequest:
     options: LaunchOptions = field(default_factory=LaunchOptions)
     launcher: str = "local"
     experiments: Sequence[str] = ()
+    batched: int = 0
 
 
 def find_sweep(name: str, configs: Path) -> Path:
@@ -68,13 +71,19 @@ def plan_sweep(request: SweepRequest) -> tuple[Sweep, LaunchRequest]:
         check_sweep(sweep, found[0], experiments)
     adaptive = sweep.settings.method == "tpe"
     tasks: list[Task] = []
+    if request.batched:
+        check_batched(sweep, found[0] if found is not None else None, request.batched)
     if adaptive:
         for experiment in experiments:
             sweep.space(experiment)
     else:
         points = points_of(sweep, request.experiments)
         check_points(sweep, request.command, points)
-        tasks = tasks_of(points, request.command)
+        tasks = (
+            grouped_tasks(points, request.command, request.batched)
+            if request.batched
+            else tasks_of(points, request.command)
+        )
     details = {
         "kind": "sweep",
         "command": list(request.command),

@@ -223,7 +223,9 @@ class Stage(Generic[C]):
         flags: Further options: name without dashes -> dotted path of a field (``{"topk": "metric.topk"}``).
         legacy_flags: An earlier tool's spellings -> ours.
         estimate: ``(config, ctx) -> Cost`` or its import path, for ``--dry-run``.
-        run_batch: ``(configs, contexts) -> results`` or its import path, for sweep points that can share a process.
+        run_batch: ``(configs, contexts) -> results`` or its import path: several runs in one process, for ``--sweep --batched``.
+        batch_key: ``(config, catalog) -> key`` or its import path: runs with equal keys (JSON values) may share a process; None
+            for one that runs by itself. Seeds may differ always.
         examples: Command lines for the help, without the leading ``interp``.
     """
 
@@ -236,6 +238,7 @@ class Stage(Generic[C]):
     legacy_flags: Mapping[str, str] = field(default_factory=dict)
     estimate: str | Callable[[C, RunContext], Cost] | None = None
     run_batch: str | Callable[[Sequence[C], Sequence[RunContext]], Sequence[Result]] | None = None
+    batch_key: "str | Callable[[C, Catalog], Any] | None" = None
     examples: tuple[str, ...] = ()
 
     @property
@@ -251,6 +254,14 @@ class Stage(Generic[C]):
     def load_estimate(self) -> Callable[[C, RunContext], Cost] | None:
         """The function that estimates the cost, imported if need be."""
         return load_attribute(self.estimate) if isinstance(self.estimate, str) else self.estimate
+
+    def load_run_batch(self) -> Callable[[Sequence[C], Sequence[RunContext]], Sequence[Result]] | None:
+        """The function that carries out several runs at once, imported if need be."""
+        return load_attribute(self.run_batch) if isinstance(self.run_batch, str) else self.run_batch
+
+    def load_batch_key(self) -> "Callable[[C, Catalog], Any] | None":
+        """The function that says which runs may share a process, imported if need be."""
+        return load_attribute(self.batch_key) if isinstance(self.batch_key, str) else self.batch_key
 
 
 @dataclass(frozen=True)

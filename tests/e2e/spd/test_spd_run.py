@@ -53,9 +53,39 @@ def test_seeds_side_by_side_give_what_each_gives_alone(tmp_path):
     assert Path(shown["artifacts"][0]).is_file()
 
 
+@pytest.mark.slow
+def test_points_of_a_sweep_in_one_process_give_what_each_gives_alone(tmp_path):
+    file = tmp_path / "sweep.yaml"
+    file.write_text("""
+global:
+  seed: {values: [0, 3]}
+tms_5-2:
+  losses: {importance_minimality: {p: {values: [1.0, 2.0]}}}
+""")
+    settings = ("spd", "run", "tms_5-2", "--target.path", str(TARGET), "--stop-after", "20", "--log-every", "10",
+                "--starts", "{n: 2, steps: 10}")  # fmt: skip
+    swept = interp(*settings, "--sweep", str(file), "--batched", out=tmp_path)
+    assert swept["counts"] == {"done": 1}
+    assert [point["params"]["seed"] for point in swept["points"]] == [0, 0, 3, 3]
+    alone = interp(*settings, "--seed", "3", "--losses.importance_minimality.p=2", out=tmp_path)
+    point = Path(swept["points"][3]["run"])
+    together = json.loads((point / "result.json").read_text())
+    assert together["metrics"].keys() == alone["metrics"].keys()
+    assert together["metrics"] == pytest.approx(alone["metrics"], rel=1e-2, abs=1e-4)
+    assert together["starts"]["taken"] == alone["starts"]["taken"]
+    assert together["metrics"]["ci_l0"] != swept["points"][2]["scalars"]["ci_l0"]
+    trace, expected = _trace({"folder": point}), _trace(alone)
+    own = {key: value for key, value in expected.items() if not key[1].startswith("start-")}
+    assert trace == pytest.approx(own, rel=1e-3)
+    assert len(list(point.rglob("components.safetensors"))) == 1
+
+
 def _trace(run):
     events = [json.loads(line) for line in (Path(run["folder"]) / "events.jsonl").read_text().splitlines()]
-    return {(e["step"], e["name"]): e["value"] for e in events if e["kind"] == "scalar" and "train/" in e["name"]}
+    scalars = [e for e in events if e["kind"] == "scalar" and "train/" in e["name"]]
+    trace = {(e["step"], e["name"]): e["value"] for e in scalars}
+    assert len(trace) == len(scalars), "a number was reported twice"
+    return trace
 
 
 @pytest.mark.slow

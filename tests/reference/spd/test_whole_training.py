@@ -14,8 +14,8 @@ from torch.testing import assert_close
 from interp_plugins.methods.spd import loss_config as losses
 from interp_plugins.methods.spd.building import build_decomposition
 from interp_plugins.methods.spd.config import DecomposeConfig, TmsTargetConfig
+from interp_plugins.methods.spd.decompose import decompose
 from interp_plugins.methods.spd.inputs import toy_problem
-from interp_plugins.methods.spd.run import decompose
 from interp_plugins.methods.spd.targets.toys import ToySuperposition
 from interp_registry.tensors.seeding import generator
 from interp_registry.training.schedules import ScheduleConfig

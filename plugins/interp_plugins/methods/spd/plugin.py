@@ -36,6 +36,8 @@ def methods() -> Sequence[Method]:
         "interp_plugins.methods.spd.run:run",
         legacy_flags=_LEGACY,
         estimate="interp_plugins.methods.spd.run:estimate",
+        run_batch="interp_plugins.methods.spd.run_batch:run_batch",
+        batch_key="interp_plugins.methods.spd.run_batch:batch_key",
         examples=("spd run tms_5-2", "spd run tms_5-2,tms_5-2-id --seed 1", "spd run tms_40-10 --setting tuned"),
     )
     pretrain = Stage(

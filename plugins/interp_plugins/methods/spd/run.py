@@ -1,25 +1,21 @@
 """``interp spd run``: target, components, training, metrics."""
 
-import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from interp_plugins.methods.spd.batched import BatchedTraining, Point, separate
-from interp_plugins.methods.spd.building import build_decomposition
-from interp_plugins.methods.spd.config import DecomposeConfig, RunConfig
-from interp_plugins.methods.spd.decomposition import Decomposition
+from interp_plugins.methods.spd.batched import Point
+from interp_plugins.methods.spd.config import DecomposeConfig, RunConfig, StartsConfig
+from interp_plugins.methods.spd.decompose import Trained, decompose, decompose_together, training_config
 from interp_plugins.methods.spd.evaluation import Evaluation, Measured, measure
 from interp_plugins.methods.spd.experiments import experiment_names, load_experiment
 from interp_plugins.methods.spd.inputs import Problem, load_problem
-from interp_plugins.methods.spd.processes import Share
-from interp_plugins.methods.spd.starts import Starts, best_start, kept_checkpoints, start_seed
-from interp_plugins.methods.spd.training import DecompositionTraining, WarmupTraining, export_weights
+from interp_plugins.methods.spd.training import export_weights
 from interp_registry.config_io import encode
 from interp_registry.contracts.method import Cost, Failure, Result, RunContext
 from interp_registry.errors import InterpError, PartialFailureError, UsageError
@@ -27,31 +23,9 @@ from interp_registry.figures import Table
 from interp_registry.stores.artifact import replace as replace_file
 from interp_registry.stores.records import replace_record
 from interp_registry.stores.shards import write_shard
-from interp_registry.tensors.seeding import generator
-from interp_registry.training.config import TrainingConfig
-from interp_registry.training.loop import Tools, TrainingSummary, train
-from interp_registry.training.schedules import ScheduleConfig, parse_duration
+from interp_registry.training.loop import Tools
 
-__all__ = ["Trained", "decompose", "estimate", "run", "step_milliseconds", "steps_in_all", "training_config"]
-
-_LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained decomposition.
-
-    Attributes:
-        model: Components and importance functions.
-        problem: Target and data.
-        summary: How the training went.
-        starts: Which of several starts it is.
-    """
-
-    model: Decomposition
-    problem: Problem
-    summary: TrainingSummary
-    starts: Starts
+__all__ = ["estimate", "result_of", "run", "step_milliseconds", "steps_in_all", "tools_of"]
 
 
 def run(config: RunConfig, ctx: RunContext) -> Result:
@@ -95,7 +69,12 @@ def _run_one(experiment: DecomposeConfig, name: str, config: RunConfig, ctx: Run
     problem = load_problem(experiment, config.target_seed, ctx)
     if config.seeds:
         return _run_side_by_side(experiment, name, problem, config.seeds, ctx)
-    trained = decompose(experiment, problem, ctx.seed, _tools(experiment, ctx))
+    trained = decompose(experiment, problem, ctx.seed, tools_of(experiment, ctx))
+    return result_of(trained, experiment, name, ctx, time.process_time())
+
+
+def result_of(trained: Trained, experiment: DecomposeConfig, name: str, ctx: RunContext, cpu_seconds: float) -> Result:
+    """Evaluate and store a decomposition."""
     found = evaluate(trained, experiment, ctx.seed)
     metrics = {**found.scalars, **{label: v for label, v in trained.summary.losses.items() if label != "loss"}}
     metrics["loss"] = trained.summary.losses.get("loss", float("nan"))
@@ -105,10 +84,10 @@ def _run_one(experiment: DecomposeConfig, name: str, config: RunConfig, ctx: Run
     details: dict[str, Any] = {
         "experiment": name,
         "metrics": metrics,
-        "target": problem.record,
+        "target": trained.problem.record,
         "steps": trained.summary.steps,
     }
-    details["cpu_seconds"] = round(time.process_time(), 1)
+    details["cpu_seconds"] = round(cpu_seconds, 1)
     starts = trained.starts
     if starts.losses:
         details["starts"] = {"taken": starts.taken, "seed": str(starts.seed), "losses": list(starts.losses)}
@@ -121,11 +100,10 @@ def _run_side_by_side(
     experiment: DecomposeConfig, name: str, problem: Problem, seeds: Sequence[int], ctx: RunContext
 ) -> Result:
     """Decompose with several seeds in one batched training; a row and a folder for each."""
-    training: Any = BatchedTraining(experiment, problem, [Point(seed) for seed in seeds])
-    summary = train(training, training_config(experiment), ctx.seed, _tools(experiment, ctx))
+    experiment = replace(experiment, starts=StartsConfig())
+    together = decompose_together(experiment, problem, [Point(seed) for seed in seeds], tools_of(experiment, ctx))
     result, rows = Result(), []
-    for seed, model in zip(seeds, separate(training), strict=True):
-        trained = Trained(model, problem, summary, Starts(0, seed))
+    for seed, trained in zip(seeds, together, strict=True):
         found = evaluate(trained, experiment, seed).scalars
         rows.append({"seed": seed, **found})
         result.artifacts.append(_store(trained, experiment, name, ctx, f"decomposition-seed-{seed}"))
@@ -136,63 +114,9 @@ def _run_side_by_side(
     return result
 
 
-def training_config(config: DecomposeConfig) -> TrainingConfig:
-    """Return the loop's settings: the schedules span ``steps`` even when the training stops earlier."""
-    return TrainingConfig(
-        steps=min(config.steps, config.stop_after or config.steps),
-        schedule=_over(config.schedule, config.steps),
-        log_every=config.log_every,
-        checkpoint_every=config.checkpoint_every,
-        accumulate=config.accumulate,
-    )
-
-
-def _over(schedule: ScheduleConfig, steps: int) -> ScheduleConfig:
-    """Write a schedule over ``steps`` in steps: shares of a training that stops earlier would be others."""
-    spans = {name: getattr(schedule, name) for name in ("warmup", "hold", "half_life")}
-    spans["length"] = schedule.length or str(steps)
-    return replace(schedule, **{k: v if v is None else str(parse_duration(v, steps)) for k, v in spans.items()})
-
-
-def _tools(config: DecomposeConfig, ctx: RunContext) -> Tools:
+def tools_of(config: DecomposeConfig, ctx: RunContext) -> Tools:
+    """Return what a run's training may use."""
     return Tools.of(ctx, training_config(config))
-
-
-def decompose(config: DecomposeConfig, problem: Problem, seed: int, tools: Tools | None = None) -> Trained:
-    """Train a decomposition of a loaded target; of several starts the best goes on.
-
-    Args:
-        config: The decomposition.
-        problem: Target and data.
-        seed: Seed of components, batches and masks.
-        tools: Events, checkpoints and so on; without checkpoints nothing is resumed.
-    """
-    tools = tools or Tools()
-    settings = training_config(config)
-    if config.starts.n == 1:
-        training: Any = _begin(
-            config, problem, seed, tools
-        )  # its optimiser has the interface, not the class, of torch's
-        return Trained(training.model, problem, train(training, settings, seed, tools), Starts(0, seed))
-    short = replace(settings, steps=min(settings.steps, config.starts.steps))
-    with kept_checkpoints(tools) as kept:
-        starts = best_start(
-            lambda number: _begin(config, problem, start_seed(seed, number), tools), config.starts.n, short, kept
-        )
-        training = _begin(config, problem, starts.seed, kept)
-        return Trained(training.model, problem, train(training, settings, starts.seed, kept), starts)
-
-
-def _begin(config: DecomposeConfig, problem: Problem, seed: int, tools: Tools) -> DecompositionTraining:
-    """Return a decomposition at its beginning, warmed up unless it goes on from a checkpoint."""
-    device = problem.target.weight(problem.target.module_names()[0]).device
-    model = build_decomposition(config, problem.target, generator(seed, "spd init", device=device))
-    if config.warmup.steps and (tools.checkpoints is None or tools.checkpoints.latest() is None):
-        warmup: Any = WarmupTraining(model, config.warmup.learning_rate, config.warmup.weight_decay)
-        train(warmup, TrainingConfig(steps=config.warmup.steps, log_every=config.warmup.steps), seed)
-    accelerator = tools.accelerator
-    share = Share() if accelerator is None else Share(accelerator.process_index, accelerator.num_processes)
-    return DecompositionTraining(model, config, problem.batches, seed, share=share)
 
 
 def evaluate(trained: Trained, config: DecomposeConfig, seed: int) -> Measured:

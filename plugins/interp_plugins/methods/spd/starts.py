@@ -23,9 +23,11 @@ from interp_registry.training.loop import Tools, train
 if TYPE_CHECKING:
     from interp_plugins.methods.spd.training import DecompositionTraining
 
-__all__ = ["Starts", "best_start", "kept_checkpoints", "start_seed"]
+__all__ = ["N_BATCHES", "Starts", "best_start", "kept_checkpoints", "start_seed"]
 
-_RECORD, _N_BATCHES = "starts.json", 8
+_RECORD = "starts.json"
+N_BATCHES = 8
+"""Batches on which starts are judged."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def _loss(training: "DecompositionTraining", seed: int) -> float:
     """Return the mean loss over batches that no training sees, the same for every start."""
     fresh = type(training)(training.model, training.config, training.batches, seed, share=training.share)
     steps = training.config.steps * training.config.accumulate
-    return sum(float(fresh.step(steps + i)["loss"].detach()) for i in range(_N_BATCHES)) / _N_BATCHES
+    return sum(float(fresh.step(steps + i)["loss"].detach()) for i in range(N_BATCHES)) / N_BATCHES
 
 
 class _Named(EventSink):

@@ -4,11 +4,12 @@ Random numbers come from generators made for one purpose and step, so a resumed 
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from interp_plugins.methods.spd.config import DecomposeConfig
@@ -25,7 +26,7 @@ from interp_registry.errors import UsageError
 from interp_registry.figures import HeatMap
 from interp_registry.tensors.seeding import generator
 
-__all__ = ["DecompositionTraining", "Weights", "export_weights", "import_weights", "zero_rows_stay_zero"]
+__all__ = ["DecompositionTraining", "Weights", "clip_runs", "export_weights", "import_weights", "zero_rows_stay_zero"]
 
 _SHOWN_COMPONENTS = 48
 
@@ -81,7 +82,7 @@ class DecompositionTraining:
             )
         if _per_row(config) and not self.share.alone:
             raise UsageError("sources kept for every row cannot be shared by several processes", "use scope 'shared'")
-        self.losses = {label: loss.build() for label, loss in config.losses.items()}
+        self.losses = self.fresh_losses()
         self.weights = weights or Weights({label: loss.coeff for label, loss in config.losses.items()})
         self.squashers = squashers(config.sigmoid, config.leak)
         self.sampling = Sampling(config.n_mask_samples, config.sampling == "binomial", config.delta, config.distance)
@@ -93,6 +94,10 @@ class DecompositionTraining:
     def optimisers(self) -> dict[str, SequentialAdamW]:
         """The one optimiser of components and importance functions."""
         return {"decomposition": self.optimiser}
+
+    def fresh_losses(self) -> dict[str, Any]:
+        """The losses of the configuration, without anything that they keep across steps."""
+        return {label: loss.build() for label, loss in self.config.losses.items()}
 
     def begin(self, i: int) -> Step:
         """Draw batch ``i`` (with ``accumulate``, part ``i`` of all) and run what all losses share."""
@@ -114,7 +119,14 @@ class DecompositionTraining:
         return step
 
     def step(self, i: int) -> dict[str, Tensor]:
-        """Return the total loss of batch ``i`` as "loss", and each term."""
+        """Return the total loss of batch ``i`` as "loss", and each term; sums over runs, and means over runs."""
+        total, terms = self.run_losses(i)
+        loss = total.sum()
+        found = self.share.global_values({"loss": loss.detach(), **{label: v.mean() for label, v in terms.items()}})
+        return found | {"loss": loss + (found["loss"].to(loss.dtype) - loss).detach()}
+
+    def run_losses(self, i: int) -> tuple[Float[Tensor, "*r"], dict[str, Float[Tensor, "*r"]]]:
+        """Return every run's total loss of batch ``i``, and every run's terms, detached."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
             step = self.begin(i)
             self._last = step.lower.detach(), step.row_weights
@@ -124,12 +136,10 @@ class DecompositionTraining:
                 coeff = self.weights.coeffs[label]
                 with torch.set_grad_enabled(isinstance(coeff, Tensor) or coeff != 0):
                     value = loss(step)
-                terms[label] = value.detach().mean()
+                terms[label] = value.detach()
                 if value.requires_grad:
-                    total = total + (coeff * value).sum()
-        loss = torch.as_tensor(total)
-        found = self.share.global_values({"loss": loss.detach(), **terms})
-        return found | {"loss": loss + (found["loss"].to(loss.dtype) - loss).detach()}
+                    total = total + coeff * value
+        return torch.as_tensor(total), terms
 
     def activity(self) -> HeatMap | None:
         """Mean causal importance of each component over the last batch (the first run's), the most active first."""
@@ -156,15 +166,18 @@ class DecompositionTraining:
         """Add up gradients over processes; clip those of components and importance functions apart, where asked."""
         del step
         self.share.sum_gradients(self.model.parameters())
-        norms: dict[str, float] = {}
+        return {name: float(norms.mean()) for name, norms in self.clip().items()}
+
+    def clip(self) -> dict[str, Float[Tensor, "*r"]]:
+        """Shorten gradients that are longer than asked; return the norms that every run's had."""
         parts = {
             "components": (self.config.clip_components, self.model.component_parameters()),
             "importance": (self.config.clip_importance, list(self.model.importance.parameters())),
         }
-        for name, (limit, parameters) in parts.items():
-            if limit is not None:
-                norms[f"grad_norm/{name}"] = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
-        return norms
+        limited = {name: (limit, held) for name, (limit, held) in parts.items() if limit is not None}
+        return {
+            f"grad_norm/{name}": clip_runs(held, limit, self.model.run_dims) for name, (limit, held) in limited.items()
+        }
 
     def state(self) -> dict[str, Any]:
         """Weights, and what losses keep across steps."""
@@ -178,6 +191,17 @@ class DecompositionTraining:
             loss = self.losses[label]
             if isinstance(loss, _KeepsState):
                 loss.load(kept)
+
+
+@torch.no_grad()
+def clip_runs(parameters: Sequence[Tensor], limit: float, run_dims: int) -> Float[Tensor, "*r"]:
+    """Shorten every run's gradient to ``limit``, as it would be shortened alone; return the norms that they had."""
+    grads = [p.grad for p in parameters if p.grad is not None]
+    norms = torch.stack([grad.square().reshape(*grad.shape[:run_dims], -1).sum(-1) for grad in grads]).sum(0).sqrt()
+    shares = (limit / (norms + 1e-6)).clamp(max=1.0)
+    for grad in grads:
+        grad.mul_(shares.reshape(*shares.shape, *[1] * (grad.dim() - run_dims)))
+    return norms
 
 
 def export_weights(model: Decomposition) -> dict[str, Tensor]:
@@ -217,41 +241,3 @@ def zero_rows_stay_zero(model: Decomposition, batches: Batches) -> bool:
 def _per_row(config: DecomposeConfig) -> bool:
     """Whether a loss keeps sources for every row of a fixed batch."""
     return any(isinstance(loss, PersistentReconConfig) and loss.scope == "per_row" for loss in config.losses.values())
-
-
-@dataclass
-class WarmupTraining:
-    """Faithfulness warm-up: the components alone, before the decomposition proper.
-
-    Attributes:
-        model: The decomposition.
-        rate: AdamW rate.
-        weight_decay: AdamW weight decay.
-    """
-
-    model: Decomposition
-    rate: float
-    weight_decay: float
-    optimiser: SequentialAdamW = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.optimiser = SequentialAdamW(self.model.component_parameters(), self.rate, weight_decay=self.weight_decay)
-
-    def optimisers(self) -> dict[str, SequentialAdamW]:
-        """The optimiser of the components."""
-        return {"warmup": self.optimiser}
-
-    def step(self, i: int) -> dict[str, Tensor]:
-        """Return the faithfulness loss."""
-        del i
-        from interp_plugins.methods.spd.losses.minimality import faithfulness
-
-        return {"loss": faithfulness({site.name: self.model.delta(site.name) for site in self.model.sites}).sum()}
-
-    def state(self) -> dict[str, Any]:
-        """Weights."""
-        return {"weights": export_weights(self.model)}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Take weights back."""
-        import_weights(self.model, state["weights"])

@@ -7,11 +7,44 @@ import torch
 from torch.testing import assert_close
 
 from interp_plugins.methods.spd import loss_config as losses
-from interp_plugins.methods.spd.batched import BatchedTraining, Point, separate
-from interp_plugins.methods.spd.run import decompose, training_config
-from interp_plugins.methods.spd.training import export_weights
+from interp_plugins.methods.spd.batched import BatchedTraining, Point
+from interp_plugins.methods.spd.config import StartsConfig, WarmupConfig
+from interp_plugins.methods.spd.decompose import decompose, decompose_together
+from interp_plugins.methods.spd.training import clip_runs, export_weights
 from interp_registry.errors import UsageError
-from interp_registry.training.loop import train
+
+POINTS = [
+    Point(3),
+    Point(5, rate=0.5),
+    Point(8, coeffs={"importance_minimality": 1.0}),
+    Point(8, coeffs={"importance_minimality": 1.0}, powers={"importance_minimality": 3.0}),
+]
+
+
+def alone(config, problem, point):
+    changed = {}
+    for label, loss in config.losses.items():
+        changed[label] = replace(loss, coeff=point.coeffs.get(label, loss.coeff))
+        if label in point.powers:
+            changed[label].p = point.powers[label]
+    own = replace(config, losses=changed, learning_rate=config.learning_rate * point.rate)
+    return decompose(own, problem, point.seed)
+
+
+def compare(config, problem, points):
+    """Train points side by side and alone, and compare what comes out; the weights of each."""
+    found = []
+    for point, together in zip(points, decompose_together(config, problem, points), strict=True):
+        single = alone(config, problem, point)
+        weights = export_weights(together.model)
+        for name, value in export_weights(single.model).items():
+            assert_close(weights[name], value, rtol=1e-3, atol=2e-4)
+        assert together.summary.losses == pytest.approx(single.summary.losses, rel=1e-3, abs=1e-6)
+        assert together.starts.taken == single.starts.taken
+        assert together.starts.seed == single.starts.seed
+        assert together.starts.losses == pytest.approx(single.starts.losses, rel=1e-3)
+        found.append(weights["components.linear1.V"])
+    return found
 
 
 @pytest.mark.parametrize("skip", [True, False])
@@ -20,21 +53,35 @@ def test_runs_side_by_side_equal_runs_alone(tiny, skip):
     config.skip_zero_rows, config.steps, config.delta = skip, 12, True
     config.losses["subset"] = losses.StochasticReconConfig(over="subset", coeff=0.3)
     config.losses["adversary"] = losses.PgdReconConfig(coeff=0.2, n_steps=1)
-    points = [Point(3), Point(5, rate=0.5), Point(8, coeffs={"importance_minimality": 0.02})]
-    training = BatchedTraining(config, problem, points)
-    assert training.skips_zero_rows == skip
-    train(training, training_config(config), 0)
-    for point, together in zip(points, separate(training), strict=True):
-        changed = {
-            label: replace(loss, coeff=point.coeffs.get(label, loss.coeff)) for label, loss in config.losses.items()
-        }
-        own = replace(config, losses=changed, learning_rate=config.learning_rate * point.rate)
-        alone = decompose(own, problem, point.seed).model
-        for name, value in export_weights(alone).items():
-            assert_close(export_weights(together)[name], value, rtol=1e-3, atol=2e-4)
-    first, second, third = (export_weights(model)["components.linear1.V"] for model in training.singles)
+    assert BatchedTraining(config, problem, POINTS).skips_zero_rows == skip
+    first, second, third, fourth = compare(config, problem, POINTS)
     assert not torch.allclose(first, second, atol=0.1)
     assert not torch.allclose(second, third, atol=0.1)
+    assert not torch.allclose(third, fourth, atol=1e-3)
+
+
+def test_starts_side_by_side_are_chosen_as_they_are_alone(tiny):
+    config, problem = tiny
+    config.steps, config.starts = 12, StartsConfig(n=3, steps=6)
+    config.losses["lasting"] = losses.PersistentReconConfig(coeff=0.1)
+    compare(config, problem, [Point(seed, rate=rate) for seed, rate in ((0, 1.0), (1, 2.0), (2, 1.0), (3, 0.5))])
+
+
+def test_warm_up_and_clipping_are_those_of_each_run(tiny):
+    config, problem = tiny
+    config.steps, config.warmup, config.initial = 8, WarmupConfig(steps=5), "random"
+    config.clip_components, config.clip_importance = 1e-3, 1e-3
+    compare(config, problem, [Point(3), Point(5, coeffs={"importance_minimality": 5.0})])
+
+
+def test_every_run_is_clipped_to_the_limit_by_itself():
+    parameters = [torch.nn.Parameter(torch.zeros(2, 3)), torch.nn.Parameter(torch.zeros(2, 4))]
+    for parameter in parameters:
+        parameter.grad = torch.stack([torch.full(parameter.shape[1:], 0.1), torch.full(parameter.shape[1:], 7.0)])
+    norms = clip_runs(parameters, 1.0, 1)
+    assert_close(norms, torch.tensor([0.1, 7.0]) * 7**0.5)
+    after = torch.cat([p.grad for p in parameters], 1).norm(dim=1)
+    assert_close(after, torch.tensor([0.1 * 7**0.5, 1.0]))
 
 
 def test_what_cannot_be_done_side_by_side_is_refused(tiny):
@@ -43,3 +90,5 @@ def test_what_cannot_be_done_side_by_side_is_refused(tiny):
         BatchedTraining(config, problem, [Point(0, coeffs={"typo": 1.0})])
     with pytest.raises(UsageError, match="only toy targets"):
         BatchedTraining(config, replace(problem, weights={}), [Point(0)])
+    with pytest.raises(UsageError, match="accumulated batches"):
+        BatchedTraining(replace(config, accumulate=2), problem, [Point(0)])

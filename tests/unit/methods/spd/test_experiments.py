@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from interp_plugins.methods.spd.config import RunConfig, TmsTargetConfig
+from interp_plugins.methods.spd.decompose import training_config
 from interp_plugins.methods.spd.experiments import experiment_names, load_experiment
 from interp_plugins.methods.spd.plugin import methods
-from interp_plugins.methods.spd.run import training_config
 from interp_registry.catalog import Catalog
 from interp_registry.discovery import discover
 from interp_registry.errors import UnknownNameError, UsageError

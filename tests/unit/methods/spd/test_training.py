@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from interp_plugins.methods.spd import loss_config as losses
 from interp_plugins.methods.spd.building import build_decomposition
 from interp_plugins.methods.spd.config import DecomposeConfig, StartsConfig
-from interp_plugins.methods.spd.run import decompose, training_config
+from interp_plugins.methods.spd.decompose import decompose, training_config
 from interp_plugins.methods.spd.training import DecompositionTraining, export_weights, import_weights
 from interp_registry.errors import InterruptedRunError, UsageError
 from interp_registry.events import EventSink, Scalar

@@ -1,16 +1,19 @@
-"""Text bottlenecks: cached against uncached writing, the cost of a training step against its bare passes.
+"""Text bottlenecks: cached against uncached writing, the cost of a training step against its bare passes, memory.
 
     OMP_NUM_THREADS=1 python benchmarks/lens_generation.py [--rounds 5]
 
-The embedded d = 128 model, batches of 64, one process, interleaved, processor time, the median of the rounds, in milliseconds. "Bare"
-is the same work as plain passes of the library: the decoder over prompt and explanation as one known text, the encoder over its text,
-the frozen model's tail where there is a KL term, each forward and backward. What a step takes beyond that is writing token by token,
-the choices, and the optimiser.
+The embedded d = 128 model, batches of 64, one process, interleaved, processor time, the median of the rounds, in milliseconds. "Passes"
+are those that a step cannot do without, each forward and backward: the explanation written token by token, the encoder over it, the
+frozen model's tail where there is a KL term. "Known text" is the least that a step could cost if the explanation were known beforehand:
+the decoder reads it in one pass. Memory is what a process of its own, which does the work once, takes beyond what it began with.
 """
 
 import argparse
+import ctypes
+import os
 import statistics
 import time
+from pathlib import Path
 
 import torch
 
@@ -76,15 +79,18 @@ def step(parts, rows, tokens, **settings):
     return run
 
 
-def bare(parts, rows, tokens, **settings):
-    """The passes of a step on known texts."""
+def bare(parts, rows, tokens, *, known, **settings):
+    """The passes of a step; with ``known``, of one whose explanations are known beforehand."""
     config, both = bottleneck(parts, rows, tokens=tokens, **settings)
     ids = torch.randint(5, 500, (BATCH, tokens), generator=torch.Generator().manual_seed(1))
-    with_kl = config.kl.start > 0
+    with_kl, source = config.kl.start > 0, torch.Generator()
 
     def run():
         both.zero_grad(set_to_none=True)
-        both.decoder.logits(rows.activations, ids).sum().backward()
+        if known:
+            both.decoder.logits(rows.activations, ids).sum().backward()
+        else:
+            both.decoder.write(rows.activations, Sampling(tokens, generator=source)).embeddings.sum().backward()
         both.encoder.read(both.vocabulary.table[ids]).sum().backward()
         if with_kl:
             tail = Behaviour(parts, rows, LAYER)
@@ -106,6 +112,27 @@ def measure(runners, rounds):
             run()
             times[name].append(1000 * (time.process_time() - start))
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def memory(run):
+    """MiB that one call takes at most, in a process of its own."""
+
+    def of(name):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        ctypes.CDLL(None).mallopt(-3, 8192)  # M_MMAP_THRESHOLD: what is freed goes back to the system at once
+        before = of("VmRSS")
+        run()
+        os.write(writing, f"{of('VmHWM') - before:.0f}".encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        return float(answer.read())
 
 
 def table(title, rows):
@@ -132,29 +159,37 @@ def main():
     for tokens in (6, 32):
         for name, settings in (("MSE", {}), ("MSE + KL", kl)):
             runners["step", tokens, name] = step(parts, rows, tokens, **settings)
-            runners["bare", tokens, name] = bare(parts, rows, tokens, **settings)
+            for known in (True, False):
+                runners["bare", tokens, name, known] = bare(parts, rows, tokens, known=known, **settings)
+    takes = {key: memory(runners[key]) for key in runners if key[0] == "step" or key[1:3] == (32, True)}
     took = measure(runners, rounds)
     words = {False: "no gradient", True: "forward and backward"}
     table(
-        "writing: cached, uncached, ratio",
+        "writing, ms: cached, uncached, ratio",
         [
             (f"T = {tokens}, {words[gradient]}", *(took["write", tokens, gradient, cached] for cached in (True, False)))
             for tokens in (6, 32)
             for gradient in (False, True)
         ],
     )
-    checkpointed = took["write", 32, True, "checkpointed"]
-    table(
-        "T = 32, forward and backward: cached, checkpointed, ratio", [("", took["write", 32, True, True], checkpointed)]
-    )
-    table(
-        "training: bare passes, step, ratio",
-        [
-            (f"T = {tokens}, {name}", took["bare", tokens, name], took["step", tokens, name])
-            for tokens in (6, 32)
-            for name in ("MSE", "MSE + KL")
-        ],
-    )
+    for unit, found in (("ms", took), ("MiB", takes)):
+        cached, others = found["write", 32, True, True], (("uncached", False), ("checkpointed", "checkpointed"))
+        table(
+            f"T = 32, forward and backward, {unit}: cached, other, ratio",
+            [(name, cached, found["write", 32, True, key]) for name, key in others],
+        )
+    for title, known in (("passes", False), ("known text", True)):
+        table(
+            f"training, ms: {title}, step, ratio",
+            [
+                (f"T = {tokens}, {name}", took["bare", tokens, name, known], took["step", tokens, name])
+                for tokens in (6, 32)
+                for name in ("MSE", "MSE + KL")
+            ],
+        )
+    print("\na step's memory, MiB")
+    for (_, tokens, name), value in ((key, value) for key, value in takes.items() if key[0] == "step"):
+        print(f"T = {tokens}, {name:35s} {value:9.0f}")
 
 
 if __name__ == "__main__":

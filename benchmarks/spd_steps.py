@@ -4,17 +4,25 @@
 
 All in one process, interleaved, processor time, the median of the rounds; milliseconds per step. ``lm`` is a random Llama. The
 last lines are the batched-seeds factors: a step of TMS targets, and of decompositions, eight in a batch against one at a time.
+
+With INTERP_SPD_REFERENCE=FOLDER, a checkout of the published code (September 2025, commit adb5f849), its own training of the
+same experiment takes part, in a child process; INTERP_SPD_REFERENCE_PYTHON names an interpreter (3.12 or later) that has its requirements.
 """
 
 import argparse
 import importlib.util
 import json
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import nn
 
 from interp_plugins.methods.spd import loss_config as losses
@@ -82,6 +90,37 @@ class Naive:
     def step(self):
         """Make one update."""
         self.naive.step(self.problem.batches(self.config.batch_size, self.g), self.g)
+
+
+class Reference:
+    """The published code's own training, in a child process that takes turns with ours."""
+
+    def __init__(self, problem, name):
+        checkout = Path(os.environ["INTERP_SPD_REFERENCE"]).resolve()
+        python = os.environ.get("INTERP_SPD_REFERENCE_PYTHON", sys.executable)
+        self.folder = tempfile.TemporaryDirectory()
+        weights = Path(self.folder.name) / "weights.safetensors"
+        save_file({key: value.contiguous() for key, value in problem.weights.items()}, weights)
+        self.child = subprocess.Popen(  # noqa: S603 - the checkout and interpreter that the user named
+            [python, str(Path(__file__).with_name("spd_reference.py")), name, str(weights)],
+            cwd=checkout, env={**os.environ, "PYTHONPATH": str(checkout)}, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def seconds(self, n_steps):
+        """Processor time of so many updates."""
+        self.child.stdin.write(f"{n_steps}\n")
+        self.child.stdin.flush()
+        answer = self.child.stdout.readline()
+        if not answer:
+            sys.exit(f"the reference ended with exit code {self.child.wait()}; run benchmarks/spd_reference.py by hand")
+        return float(answer)
+
+    def close(self):
+        """End the child."""
+        self.child.stdin.close()
+        self.child.wait()
+        self.folder.cleanup()
 
 
 class Products:
@@ -223,14 +262,21 @@ def decomposition_seeds_factor(catalog, n_steps, rounds):
 def time_steps(runners, n_steps, rounds):
     times = {name: [] for name in runners}
     for runner in runners.values():
-        runner.step()
+        seconds(runner, 1)
     for _ in range(rounds):
         for name, runner in runners.items():
-            start = time.process_time()
-            for _ in range(n_steps):
-                runner.step()
-            times[name].append(1000 * (time.process_time() - start) / n_steps)
+            times[name].append(1000 * seconds(runner, n_steps) / n_steps)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def seconds(runner, n_steps):
+    """Processor time of so many steps."""
+    if isinstance(runner, Reference):
+        return runner.seconds(n_steps)
+    start = time.process_time()
+    for _ in range(n_steps):
+        runner.step()
+    return time.process_time() - start
 
 
 def seeds_factor(n_steps, rounds):
@@ -268,8 +314,13 @@ def main():
             problem = toy_problem(config, random_weights(config, torch.Generator().manual_seed(0)))
             kinds = {"ours": Ours, "naive": Naive, "products": Products}
         runners = {label: kind(config, problem) for label, kind in kinds.items()}
+        if "INTERP_SPD_REFERENCE" in os.environ and name != "lm":
+            runners["reference"] = Reference(problem, name)
         times = time_steps(runners, 20 if name.startswith("tms_5") else 2, options.rounds)
-        print(json.dumps({"experiment": name, **times, "speed_up": times["naive"] / times["ours"]}), flush=True)
+        ratios = {f"over_{label}": times[label] / times["ours"] for label in ("naive", "reference") if label in times}
+        print(json.dumps({"experiment": name, **times, **ratios}), flush=True)
+        if "reference" in runners:
+            runners["reference"].close()
     print(json.dumps({"target_seeds": seeds_factor(50, options.rounds)}))
     print(json.dumps({"decomposition_seeds": decomposition_seeds_factor(catalog, 5, options.rounds)}))
 

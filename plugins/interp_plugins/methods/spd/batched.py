@@ -112,6 +112,8 @@ class BatchedTraining(DecompositionTraining):
         self._singles = [begin_decomposition(config, problem, point.seed) for point in points]
         device = next(iter(weights.values())).device
         model = build_decomposition(config, target, torch.Generator(device).manual_seed(0))
+        if config.compile:
+            model.importance.use_compiler()
         with torch.no_grad():
             for mine, *theirs in zip(
                 model.parameters(), *[single.parameters() for single in self._singles], strict=True

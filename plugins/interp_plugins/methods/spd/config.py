@@ -260,6 +260,8 @@ class DecomposeConfig:
     """Compute rows whose input is zero once instead of one by one, where that is exact."""
     bf16: bool = False
     """Run the forward passes in bfloat16 (accelerators only)."""
+    compile: bool = False
+    """Let torch.compile fuse the importance function; for GPUs, on CPUs the kernels of the tool are faster."""
     log_every: int = 100
     """Steps between two reports of losses."""
     checkpoint_every: int = 5000
@@ -329,6 +331,8 @@ class RunConfig:
     """Masks per stochastic loss and step."""
     skip_zero_rows: bool | None = None
     """Compute rows whose input is zero once."""
+    compile: bool | None = None
+    """Let torch.compile fuse the importance function; for GPUs, on CPUs the kernels of the tool are faster."""
     log_every: int | None = None
     """Steps between two reports of losses."""
     checkpoint_every: int | None = None

@@ -12,10 +12,10 @@ from interp_plugins.methods.spd.config import DecomposeConfig
 from interp_plugins.methods.spd.decomposition import Decomposition
 from interp_plugins.methods.spd.inputs import Problem
 from interp_plugins.methods.spd.processes import Share
-from interp_plugins.methods.spd.starts import N_BATCHES, Starts, best_start, kept_checkpoints, start_seed
+from interp_plugins.methods.spd.starts import N_BATCHES, Named, Starts, best_start, kept_checkpoints, start_seed
 from interp_plugins.methods.spd.training import DecompositionTraining
 from interp_plugins.methods.spd.warmup import begin_decomposition
-from interp_registry.events import EventSink, NullSink
+from interp_registry.events import EventSink
 from interp_registry.stores.checkpoint import CheckpointStore
 from interp_registry.training.config import TrainingConfig
 from interp_registry.training.loop import Tools, TrainingSummary, train
@@ -138,7 +138,12 @@ def _best_starts(
     all_starts = [replace(point, seed=start_seed(point.seed, k)) for point in points for k in range(n)]
     training: Any = BatchedTraining(config, problem, all_starts)
     apart = CheckpointStore(store.folder / "starts")
-    train(training, short, points[0].seed, replace(tools, events=NullSink(), tracker=None, checkpoints=apart))
+    train(
+        training,
+        short,
+        points[0].seed,
+        replace(tools, events=Named(tools.events, "starts"), tracker=None, checkpoints=apart),
+    )
     losses = training.judge([point.seed for point in points for _ in range(n)], N_BATCHES).view(-1, n)
     taken = losses.argmin(1)
     latest = apart.latest()

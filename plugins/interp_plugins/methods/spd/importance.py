@@ -9,9 +9,12 @@ Axis letters: ``r`` optional leading run dimensions, ``n`` rows (batch and posit
 modules, ``m`` components of one module, ``h`` hidden units.
 """
 
+import logging
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import pairwise
 
 import torch
@@ -23,7 +26,18 @@ from interp_plugins.methods.spd.factored import Rows, written_out
 from interp_plugins.methods.spd.scalar_gate import scalar_gate
 from interp_registry.errors import UsageError
 
-__all__ = ["Bank", "GlobalSharedMlp", "ImportanceFunction", "LinearGate", "ScalarMlp", "SharedMlp", "VectorMlp"]
+__all__ = [
+    "Bank",
+    "GlobalSharedMlp",
+    "ImportanceFunction",
+    "LinearGate",
+    "ScalarMlp",
+    "SharedMlp",
+    "VectorMlp",
+    "compiler_for",
+]
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,6 +88,13 @@ def _layers(bank: Bank, sizes: Sequence[int], per_component: int | None = None) 
     return nn.ParameterList(parameters)
 
 
+def compiler_for(device: str) -> str | None:
+    """Return what torch.compile would compile with for a kind of device: triton, or a C++ compiler; None where there is none."""
+    if device == "cuda":
+        return "triton" if find_spec("triton") is not None else None
+    return next((path for path in map(shutil.which, ("g++", "clang++")) if path), None)
+
+
 class ImportanceFunction(nn.Module):
     """Base: unbounded importances of all components from inner activations and module inputs.
 
@@ -91,6 +112,19 @@ class ImportanceFunction(nn.Module):
             inputs: Each module's input in the target model.
         """
         raise NotImplementedError
+
+    def use_compiler(self) -> bool:
+        """Let torch.compile fuse the forward and backward pass from now on; same values up to rounding.
+
+        Returns:
+            False, and a warning is logged, where no compiler for the device is installed; nothing changes then.
+        """
+        device = next(self.parameters()).device.type
+        if compiler_for(device) is None:
+            _LOG.warning("no compiler for %s is installed: the importance function is not compiled", device)
+            return False
+        self.compile(dynamic=True)
+        return True
 
     def module_weights(self, start: int, stop: int, index: int) -> list[Tensor]:
         """Return views of the weights of one module: components ``start`` to ``stop``, module number ``index``."""
@@ -138,6 +172,13 @@ class ScalarMlp(ImportanceFunction):
         super().__init__()
         self.kernel = kernel
         self.layers = _layers(bank, (1, *hidden, 1), sum(bank.widths))
+
+    def use_compiler(self) -> bool:
+        """Compile the plain form: the others are kernels already."""
+        compiled = super().use_compiler()
+        if compiled:
+            self.kernel = "plain"
+        return compiled
 
     def forward(self, inner: Sequence[Tensor], inputs: Sequence[Rows]) -> Float[Tensor, "*r n c"]:
         """Return the unbounded importances."""

@@ -23,7 +23,7 @@ from interp_registry.training.loop import Tools, train
 if TYPE_CHECKING:
     from interp_plugins.methods.spd.training import DecompositionTraining
 
-__all__ = ["N_BATCHES", "Starts", "best_start", "kept_checkpoints", "start_seed"]
+__all__ = ["N_BATCHES", "Named", "Starts", "best_start", "kept_checkpoints", "start_seed"]
 
 _RECORD = "starts.json"
 N_BATCHES = 8
@@ -83,7 +83,7 @@ def best_start(
         training: Any = begin(number)  # its optimiser has the interface, not the class, of a torch one
         apart = replace(
             tools,
-            events=_Named(tools.events, f"start-{number}"),
+            events=Named(tools.events, f"start-{number}"),
             tracker=None,
             checkpoints=CheckpointStore(_folder(store, number)),
         )
@@ -115,7 +115,7 @@ def _loss(training: "DecompositionTraining", seed: int) -> float:
     return sum(float(fresh.step(steps + i)["loss"].detach()) for i in range(N_BATCHES)) / N_BATCHES
 
 
-class _Named(EventSink):
+class Named(EventSink):
     """Puts the name of a start before the names of what it reports."""
 
     def __init__(self, sink: EventSink, name: str) -> None:

@@ -31,6 +31,8 @@ def begin_decomposition(config: DecomposeConfig, problem: Problem, seed: int, *,
     """
     device = problem.target.weight(problem.target.module_names()[0]).device
     model = build_decomposition(config, problem.target, generator(seed, "spd init", device=device))
+    if config.compile:
+        model.importance.use_compiler()
     if config.warmup.steps and warm_up:
         warmup: Any = WarmupTraining(model, config.warmup.learning_rate, config.warmup.weight_decay)
         train(warmup, TrainingConfig(steps=config.warmup.steps, log_every=config.warmup.steps), seed)

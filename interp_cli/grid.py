@@ -66,10 +66,11 @@ class Grid:
         return max(header, short, min(words, width // 2), 1)
 
     def _keys(self, least: Sequence[int], width: int) -> list[int]:
-        """The columns of text in front, as many as leave half of the width to the others."""
+        """The columns of text in front, as many as leave room for any column of numbers behind them."""
+        widest = max((least[i] for i in range(len(self.columns)) if self._is_numeric(i)), default=0)
         keys: list[int] = []
         for i in range(len(self.columns)):
-            if self._is_numeric(i) or _total([least[j] for j in [*keys, i]]) > width // 2:
+            if self._is_numeric(i) or _total([*(least[j] for j in [*keys, i]), widest]) > width:
                 break
             keys.append(i)
         return keys

@@ -4,9 +4,11 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from interp_cli.report.visible import shorten
 from interp_registry.contracts.method import Failure, Result
 from interp_registry.errors import CorruptError
 from interp_registry.events import Event, HeatMapEvent, Message, Scalar, State, TableEvent, read_events
@@ -18,6 +20,7 @@ __all__ = ["RunReport", "flatten", "read_report"]
 
 _RESULT_FIELDS = ("scalars", "tables", "figures", "artifacts", "failures")
 _MAX_POINTS = 2000
+_TITLE_WIDTH = 72
 
 
 @dataclass
@@ -134,7 +137,7 @@ def read_report(run: Run) -> RunReport:
     result = _result(run.result or {}, run.path)
     title, lead = result.data.get("title"), result.data.get("lead")
     return RunReport(
-        title=title if isinstance(title, str) else f"interp {run.command}",
+        title=title if isinstance(title, str) else _title(run),
         config=run.config,
         environment=provenance,
         result=result,
@@ -142,6 +145,14 @@ def read_report(run: Run) -> RunReport:
         lead=tuple(map(str, lead)) if isinstance(lead, list) else (),
         folder=run.path,
     )
+
+
+def _title(run: Run) -> str:
+    """The command with what it was given by position: "interp spd run tms_5-2"."""
+    words = ["interp", *run.command.split()]
+    rest = run.record.get("argv", [])[len(words) :]
+    named = takewhile(lambda word: not word.startswith("-"), rest)
+    return shorten(" ".join([*words, *named]), _TITLE_WIDTH)
 
 
 def _result(data: Mapping[str, Any], folder: Path) -> Result:

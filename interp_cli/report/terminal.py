@@ -26,6 +26,7 @@ _GROUP_MARKS = "●○▲△■□◆◇"
 _PIPE_WIDTH = 160
 _SHOWN_FIGURES = 4
 _MAX_EDGES = 20
+_MAX_CAPTIONS = 6
 _MAX_SHOWN_ROWS = 24
 
 
@@ -50,7 +51,8 @@ def print_result(console: Console, result: Result) -> None:
         console.print(figure_renderable(figure, console), soft_wrap=not console.is_terminal)
         console.print()
     if len(result.figures) > _SHOWN_FIGURES:
-        console.print(Text(f"and {len(result.figures) - _SHOWN_FIGURES} more figures in the report\n", style="dim"))
+        rest = len(result.figures) - _SHOWN_FIGURES
+        console.print(Text(f"and {rest} more {'figure' if rest == 1 else 'figures'} in the report\n", style="dim"))
     lead = result.data.get("lead")
     for sentence in lead if isinstance(lead, list) else ():
         console.print(Text(f"{visible(str(sentence))}\n"))
@@ -142,9 +144,15 @@ def _share(value: float, values: Sequence[float]) -> float:
     return 0.5 if high == low else (value - low) / (high - low)
 
 
-def _histogram(figure: Histogram, _console: Console) -> RenderableType:
-    bars = sparkline([0.0, *figure.counts], len(figure.counts) + 1)[1:]
-    lines = [f"{number_text(figure.edges[0], 3)} {bars} {number_text(figure.edges[-1], 3)}  {visible(figure.x_title)}"]
+def _histogram(figure: Histogram, console: Console) -> RenderableType:
+    ends = [number_text(edge, 3) for edge in (figure.edges[0], figure.edges[-1])]
+    room = max(console.width - sum(map(len, ends)) - 2, 8)
+    at_once = -(-len(figure.counts) // room)
+    counts = [sum(figure.counts[i : i + at_once]) for i in range(0, len(figure.counts), at_once)]
+    bars = sparkline([0.0, *counts], len(counts) + 1)[1:]
+    title = visible(figure.x_title)
+    glue = "  " if room - len(bars) >= len(title) + 2 else "\n"
+    lines = [f"{ends[0]} {bars} {ends[1]}{glue}{title}".rstrip()]
     for value, label in ((figure.observed, figure.observed_label), (figure.threshold, figure.threshold_label)):
         lines += [f"{visible(label)}: {number_text(value)}"] if value is not None else []
     return "\n".join(lines)
@@ -163,7 +171,11 @@ def _graph(figure: Graph, _console: Console) -> RenderableType:
 
 
 def _images(figure: Images, _console: Console) -> RenderableType:
-    return "\n".join(f"picture {i + 1}: {visible(picture.caption)}" for i, picture in enumerate(figure.pictures))
+    lines = [f"picture {i + 1}: {visible(picture.caption)}" for i, picture in enumerate(figure.pictures)]
+    rest = len(lines) - _MAX_CAPTIONS
+    return "\n".join(
+        [*lines[:_MAX_CAPTIONS], *([f"and {rest} more pictures; the report shows them"] if rest > 0 else [])]
+    )
 
 
 def _marked_text(figure: MarkedText, console: Console) -> RenderableType:

@@ -64,6 +64,7 @@
     const spec = narrowed(store.figures[element.dataset.figure], element.clientWidth);
     const { data, layout } = themed(spec, store.themes[theme()], false);
     layout.font = { ...layout.font, family: getComputedStyle(document.body).fontFamily };
+    layout.modebar = { bgcolor: "rgba(0,0,0,0)" };
     return Plotly.react(element, data, layout, options).catch((error) => fail(element, error));
   };
   const fail = (element, error) => {

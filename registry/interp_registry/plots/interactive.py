@@ -28,6 +28,8 @@ __all__ = ["is_plot", "plot_spec", "themed"]
 
 _MAX_TEXT_CELLS = 400
 _MAX_HOVER_CELLS = 10_000
+_ROOM_FOR_CELLS = 1130
+"""Characters in a row of cells times the size of their font that fill the page's width: a character is 0.6 sizes wide."""
 
 
 def is_plot(figure: Figure) -> bool:
@@ -149,13 +151,15 @@ def _cell_trace(figure: HeatMap, scale: ColourScale) -> Spec:
     """The texts in the cells, each in the ink that reads best on its cell."""
     kind, (n_rows, n_columns) = "diverging" if scale.diverging else "sequential", figure.shape
     shares = [scale.share(value) for row in figure.values for value in row]
+    texts = [plot_text(text, 14) for row in cell_texts(figure) for text in row]
+    size = min(11.5, max(7, _ROOM_FOR_CELLS / (n_columns * max(map(len, texts), default=1))))
     return {
         "type": "scatter",
         "mode": "text",
         "x": [j for _ in range(n_rows) for j in range(n_columns)],
         "y": [i for i in range(n_rows) for _ in range(n_columns)],
-        "text": [plot_text(text, 14) for row in cell_texts(figure) for text in row],
-        "textfont": {"size": 11.5, "color": ["@ink" if math.isnan(s) else f"@on-{kind}~{s:.3f}" for s in shares]},
+        "text": texts,
+        "textfont": {"size": size, "color": ["@ink" if math.isnan(s) else f"@on-{kind}~{s:.3f}" for s in shares]},
         "hoverinfo": "skip",
         "showlegend": False,
     }

@@ -37,6 +37,7 @@ def plot_axis(title: str, log: bool = False) -> Spec:
         "title": {"text": plot_text(title), "standoff": 10, "font": {"color": "@muted", "size": 12.5}},
         "tickfont": {"color": "@ink", "size": 12},
         "type": "log" if log else "linear",
+        **({"exponentformat": "power"} if log else {}),
         "automargin": True,
         "gridcolor": "@grid",
         "linecolor": "@grid",

@@ -37,6 +37,15 @@ def test_numbers_that_do_not_fit_follow_in_a_block_that_begins_with_the_names():
     ]
 
 
+def test_every_block_has_all_the_names_of_a_row():
+    rows = [["clip-bow", "pairs", f"text_retrieval_recall@{k}", "0.008333", "0.00146"] for k in (1, 5)]
+    lines = drawn(grid(["model", "dataset", "metric", "score", "low"], *rows, numeric=[False] * 3 + [True] * 2), 56)
+    assert lines[5:] == [
+        "clip-bow  pairs    text_retrieval_recall@1  0.00146",
+        "clip-bow  pairs    text_retrieval_recall@5  0.00146",
+    ]
+
+
 def test_a_name_stays_whole_and_the_long_text_beside_it_is_folded_between_words():
     lines = drawn(grid(["run", "state", "what"], [RUN, "done", "extract lm-d64 --dataset shapes --limit 64"]), 60)
     assert lines[1] == f"{RUN}  done   extract lm-d64 --dataset"

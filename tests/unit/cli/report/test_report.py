@@ -47,7 +47,7 @@ def test_a_report_is_read_from_a_run_folder_with_its_figures_command_and_version
         scalars={"score": 0.5}, figures=figures[:8], tables=[figures[8]], failures=[Failure("m", "OSError", "gone")]
     )
     report = read_report(stored_run(tmp_path, result))
-    assert report.title == "interp align"
+    assert report.title == "interp align a b c"
     assert report.result.figures == figures[:8]
     assert report.result.tables == [figures[8]]
     assert report.result.failures == [Failure("m", "OSError", "gone")]
@@ -167,3 +167,15 @@ def test_results_are_printed_as_text_when_stdout_is_no_terminal(capsys):
     assert "sample model" in printed
     assert "score  0.086123" in printed
     assert "\x1b" not in printed
+
+
+def test_the_texts_of_a_wide_heat_map_are_small_enough_for_their_cells():
+    from interp_registry.figures import HeatMap
+    from interp_registry.plots.interactive import plot_spec
+
+    def row_width(n_columns: int, value: float) -> float:
+        cells = plot_spec(HeatMap([[value] * n_columns] * 2))["data"][1]
+        return cells["textfont"]["size"] * 0.6 * len(cells["text"][0]) * n_columns
+
+    assert plot_spec(HeatMap([[0.5] * 4] * 2))["data"][1]["textfont"]["size"] == 11.5
+    assert all(row_width(20, value) <= 700 for value in (0.5, -0.1234, -1.234))

@@ -53,6 +53,7 @@ class RowDataset(Dataset):
     Attributes:
         tags: Categories that results are broken down by: name -> one value per sample.
         groups: Samples that count only together: name -> one key per sample, empty for none.
+        answers: Class or right option of every sample, where they are known without decoding images; else empty.
     """
 
     modalities = frozenset({"language", "vision"})
@@ -71,6 +72,7 @@ class RowDataset(Dataset):
         self.name, self._rows, self._decode, self._digest = name, rows, decode, fingerprint
         self.tags: dict[str, list[str]] = {}
         self.groups: dict[str, list[str]] = {}
+        self.answers: Sequence[int] = ()
         self._captions = captions
         if captions is not None:
             check_captions(name, [caption for of_row in captions for caption in of_row])
@@ -117,6 +119,7 @@ class RowSubset(Subset):
         self.tags = {name: [values[row] for row in self.rows] for name, values in parent.tags.items()}
         self.groups = {name: self._complete(keys) for name, keys in parent.groups.items()}
         self.templates = getattr(parent, "templates", ())
+        self.answers = [parent.answers[row] for row in self.rows] if parent.answers else ()
 
     def captions_of(self, index: int) -> tuple[str, ...]:
         """All captions of a sample."""

@@ -82,6 +82,7 @@ class WorldChoicesDataset(RowDataset):
         )
         self.tags = {"kind": kinds}
         self.groups = {"pair": [str(item) for item, _ in rows]}
+        self.answers = [side for _, side in rows]
 
 
 class WorldClassesDataset(RowDataset):
@@ -106,6 +107,7 @@ class WorldClassesDataset(RowDataset):
 
         digest = _digest("classes", config.attribute, config.split, config.n)
         super().__init__(f"world_{config.attribute}s", labels, decode, fingerprint=digest)
+        self.answers = labels
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -117,6 +117,7 @@ class SugarCrepeDataset(RowDataset):
             captions=[captions for _, _, captions in rows],
         )
         self.tags = {"kind": kinds}
+        self.answers = [0] * len(rows)
 
 
 class AroDataset(RowDataset):
@@ -140,6 +141,7 @@ class AroDataset(RowDataset):
         name = "aro" if any(kinds) else f"aro_{config.annotations.stem}"
         super().__init__(name, images, decode, fingerprint=digest, captions=texts)
         self.tags = {"kind": kinds} if any(kinds) else {}
+        self.answers = [0] * len(images)
 
 
 def _options(entry: dict[str, Any]) -> tuple[str, ...]:
@@ -179,6 +181,7 @@ class LabelledFolderDataset(RowDataset):
 
         digest = _digest([path for path, _ in rows], "folder", [str(path.relative_to(root)) for path, _ in rows])
         super().__init__(root.name, rows, decode, fingerprint=digest)
+        self.answers = [label for _, label in rows]
 
     @property
     def class_names(self) -> tuple[str, ...]:

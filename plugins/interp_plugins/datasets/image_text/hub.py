@@ -127,6 +127,7 @@ class WhatsUpDataset(RowDataset):
         )
         self.tags = {"relation": [key[1] for key in keys]} if controlled else {}
         self.groups = groups if controlled else {}
+        self.answers = [0] * len(texts)
 
 
 def _spatial_key(caption: str) -> tuple[str, str]:
@@ -191,6 +192,7 @@ class ImageNetDataset(RowDataset):
             return LabelledSample(str(index), _rgb(table[index]["image"]), label)
 
         super().__init__("imagenet", labels, decode, fingerprint=table.digest)
+        self.answers = labels
 
     @property
     def class_names(self) -> tuple[str, ...]:

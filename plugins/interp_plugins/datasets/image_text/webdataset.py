@@ -7,12 +7,16 @@
 import hashlib
 import io
 import tarfile
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from interp_plugins.datasets.image_text.base import RowDataset
+from interp_plugins.datasets.image_text.base import RowDataset, check_captions
 from interp_plugins.datasets.image_text.config import WebDatasetTars
 from interp_registry.contracts.data import CaptionedImage, LabelledSample
 from interp_registry.errors import CorruptError, DataError, UsageError
@@ -20,56 +24,67 @@ from interp_registry.errors import CorruptError, DataError, UsageError
 __all__ = ["WebDatasetDataset"]
 
 IMAGES = ("webp", "png", "jpg", "jpeg")
-
-
-@dataclass
-class _Item:
-    """Where the parts of one sample lie: ending -> (tar, first byte, length)."""
-
-    key: str
-    parts: dict[str, tuple[Path, int, int]] = field(default_factory=dict)
-
-    def read(self, ending: str) -> bytes:
-        path, start, length = self.parts[ending]
-        with path.open("rb") as file:
-            file.seek(start)
-            return file.read(length)
-
-    @property
-    def image_ending(self) -> str | None:
-        return next((ending for ending in IMAGES if ending in self.parts), None)
+N_CHECKED = 1000
 
 
 class WebDatasetDataset(RowDataset):
-    """Retrieval or classification samples in tar files."""
+    """Retrieval or classification samples in tar files, of which only the names and places are held in memory.
+
+    The captions of the first 1,000 samples are checked at once; any others by who reads them.
+    """
 
     def __init__(self, config: WebDatasetTars) -> None:
-        tars = _tars(config.folder / config.split)
-        items = [item for tar in tars for item in _items(tar).values() if item.image_ending]
-        if not items:
+        self._tars = _tars(config.folder / config.split)
+        self._keys, self._places, ending = _indexed(self._tars)
+        if not self._keys:
             raise DataError(f"{str(config.folder / config.split)!r} holds no images", f"expected {', '.join(IMAGES)}")
-        by_caption = "txt" in items[0].parts
-        ending = "txt" if by_caption else "cls"
-        lacking = next((item for item in items if ending not in item.parts), None)
-        if lacking is not None:
-            raise DataError(f"{lacking.key!r} has no .{ending}", "every image needs captions (.txt) or a class (.cls)")
         self._names = _lines(config.folder / "classnames.txt")
         self.templates = _lines(config.folder / "zeroshot_classification_templates.txt")
-        answers = [item.read(ending).decode("utf-8") for item in items]
-        captions = (
-            [[line.strip() for line in text.splitlines() if line.strip()] for text in answers] if by_caption else None
-        )
+        self._has_captions = ending == "txt"
+        files = [(tar.name, tar.stat().st_size, tar.stat().st_mtime_ns) for tar in self._tars]
+        digest = hashlib.sha256(repr(files).encode()).hexdigest()
+        name = config.folder.name or "webdataset"
+        super().__init__(name, cast("Sequence[int]", range(len(self._keys))), self._sample, fingerprint=digest)
+        if self._has_captions:
+            first = range(min(N_CHECKED, len(self)))
+            check_captions(name, [caption for index in first for caption in self.captions_of(index)])
+        else:
+            self.answers = [int(self._read(index, 3)) for index in range(len(self))]
 
-        def decode(index: int, item: _Item) -> CaptionedImage | LabelledSample:
-            image = Image.open(io.BytesIO(item.read(item.image_ending or ""))).convert("RGB")
-            if captions is not None:
-                return CaptionedImage(item.key, image, tuple(captions[index]))
-            return LabelledSample(item.key, image, int(answers[index]))
+    def captions_of(self, index: int) -> tuple[str, ...]:
+        """All captions of a sample, read from its tar.
 
-        digest = hashlib.sha256(repr([(tar.name, tar.stat().st_size, tar.stat().st_mtime_ns) for tar in tars]).encode())
-        super().__init__(
-            config.folder.name or "webdataset", items, decode, fingerprint=digest.hexdigest(), captions=captions
-        )
+        Raises:
+            DataError: It has none.
+        """
+        if not self._has_captions:
+            return super().captions_of(index)
+        lines = self._read(index, 3).decode("utf-8").splitlines()
+        captions = tuple(line.strip() for line in lines if line.strip())
+        if not captions:
+            raise DataError(f"{self._keys[index]!r} has an empty .txt", "every image needs a caption")
+        return captions
+
+    def text(self, index: int, caption: int = 0) -> str:
+        """One caption of a sample, without decoding its image."""
+        captions = self.captions_of(index)
+        if not 0 <= caption < len(captions):
+            raise DataError(f"{self.name}: sample {index} has {len(captions)} captions, not {caption + 1}")
+        return captions[caption]
+
+    def _sample(self, index: int, row: int) -> CaptionedImage | LabelledSample:
+        del index
+        image = Image.open(io.BytesIO(self._read(row, 1))).convert("RGB")
+        if self._has_captions:
+            return CaptionedImage(self._keys[row], image, self.captions_of(row))
+        return LabelledSample(self._keys[row], image, self.answers[row])
+
+    def _read(self, row: int, column: int) -> bytes:
+        """Bytes of the image (column 1) or the answer (column 3) of a sample."""
+        start, size = self._places[row, column : column + 2].tolist()
+        with self._tars[int(self._places[row, 0])].open("rb") as file:
+            file.seek(start)
+            return file.read(size)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -93,18 +108,43 @@ def _tars(folder: Path) -> list[Path]:
     return tars
 
 
-def _items(tar: Path) -> dict[str, _Item]:
-    items: dict[str, _Item] = {}
+def _indexed(tars: Sequence[Path]) -> tuple[list[str], NDArray[np.int64], str]:
+    """Names of all samples with an image; number of the tar, first byte and length of image and answer [n, 5]; ending of the answers."""
+    keys: list[str] = []
+    places, ending = array("q"), ""
+    for number, tar in enumerate(tars):
+        for key, parts in _members(tar).items():
+            image = next((name for name in IMAGES if name in parts), None)
+            if image is None:
+                continue
+            ending = ending or ("txt" if "txt" in parts else "cls")
+            if ending not in parts:
+                raise DataError(
+                    f"'{tar.stem}/{key}' has no .{ending}", "every image needs captions (.txt) or a class (.cls)"
+                )
+            keys.append(f"{tar.stem}/{key}")
+            places.extend((number, *parts[image], *parts[ending]))
+    return keys, np.array(places, dtype=np.int64).reshape(-1, 5), ending
+
+
+def _members(tar: Path) -> dict[str, dict[str, tuple[int, int]]]:
+    """The files of a tar: name -> ending -> (first byte, length)."""
+    found: dict[str, dict[str, tuple[int, int]]] = {}
     try:
         with tarfile.open(tar, "r:") as archive:
-            for member in archive:
-                if member.isfile():
-                    key, _, ending = member.name.rpartition(".")
-                    where = (tar, member.offset_data, member.size)
-                    items.setdefault(key, _Item(f"{tar.stem}/{key}")).parts[ending.lower()] = where
+            for key, ending, place in _places(archive):
+                found.setdefault(key, {})[ending] = place
     except tarfile.TarError as err:
         raise CorruptError(f"{str(tar)!r} is no tar file: {err}", "fetch it again") from err
-    return items
+    return found
+
+
+def _places(archive: tarfile.TarFile) -> Iterator[tuple[str, str, tuple[int, int]]]:
+    for member in archive:
+        if member.isfile():
+            key, _, ending = member.name.rpartition(".")
+            yield key, ending.lower(), (member.offset_data, member.size)
+        archive.members = []  # pyright: ignore[reportAttributeAccessIssue]  # it keeps every header otherwise
 
 
 def _lines(path: Path) -> tuple[str, ...]:

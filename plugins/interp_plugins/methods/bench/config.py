@@ -15,12 +15,14 @@ class BenchConfig:
     """Image-text benchmarks of one or more models."""
 
     models: list[str] = field(default_factory=list, metadata={"positional": True})
-    """`clip-bow` and `clip-comp` (embedded), folders of CLIP or SigLIP models, or hub names; default: both embedded ones"""
+    """`clip-bow` and `clip-comp` (embedded), folders of CLIP or SigLIP models, or hub names; default: both embedded ones. Models of images
+    alone (timm, Hugging Face, `vit-d64`) take part in linear probes"""
     datasets: list[DatasetConfig] = field(default_factory=list)
     """what to score on, e.g. `world_twins,winoground`; default: the suite"""
-    suite: Literal["world", "clip"] = "world"
-    """`world`: all data sets of the embedded world; `clip`: besides Winoground, What'sUp, Flickr30k and ImageNet from
-    the hub, and COCO, SugarCrepe and ARO where their files lie under their default names in the working folder"""
+    suite: Literal["world", "clip", "linear-probe"] = "world"
+    """`world`: all data sets of the embedded world; `linear-probe`: its labelled ones, with the probe; `clip`: besides `world`
+    Winoground, What'sUp, Flickr30k and ImageNet from the hub, and COCO, SugarCrepe and ARO where their files lie under their
+    default names in the working folder"""
     limit: int | None = None
     """score only the first so many samples of each data set"""
     class_names: Path | None = None

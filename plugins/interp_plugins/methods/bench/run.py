@@ -10,11 +10,11 @@ from typing import Any
 from interp_plugins.methods.bench import metrics
 from interp_plugins.methods.bench.config import BenchConfig
 from interp_plugins.methods.bench.embeddings import CachedEmbedder
+from interp_plugins.methods.bench.image_only import ImageOnlyModel, load_bench_model
 from interp_plugins.methods.bench.probe import linear_probe
 from interp_plugins.methods.bench.scores import DatasetScores, Score, csv_text, score_table
 from interp_plugins.methods.bench.suites import suite
-from interp_plugins.methods.bench.tasks import Prompts, evaluate, image_classes
-from interp_plugins.models.image_text.loading import load_image_text
+from interp_plugins.methods.bench.tasks import Prompts, evaluate, image_classes, scores_of
 from interp_registry.choices import DatasetConfig
 from interp_registry.contracts.data import Dataset
 from interp_registry.contracts.method import Failure, Result, RunContext
@@ -41,16 +41,14 @@ def bench(config: BenchConfig, ctx: RunContext) -> Result:
     datasets = dict(_built(chosen, config.limit, failures))
     for name in config.models or EMBEDDED:
         try:
-            model = load_image_text(name, config.loading, ctx.device)
+            model = load_bench_model(name, config.loading, ctx.device)
         except InterpError as err:
             failures.append(Failure(name, type(err).__name__, str(err)))
             continue
         embedder = CachedEmbedder(model, ctx.cache / "embeddings" if config.cache else None, ctx.events)
         for choice, dataset in datasets.items():
             try:
-                scores = evaluate(embedder, dataset, prompts)
-                if config.linear_probe:
-                    scores.scores |= _probe(embedder, dataset, chosen[choice], config.limit, ctx.seed)
+                scores = _scored(embedder, dataset, chosen[choice], prompts, config, ctx.seed)
             except InterpError as err:
                 failures.append(Failure(f"{name} on {dataset.name}", type(err).__name__, str(err)))
                 continue
@@ -69,6 +67,28 @@ def _built(chosen: list[DatasetConfig], limit: int | None, failures: list[Failur
             yield index, one.build().select(limit)
         except InterpError as err:
             failures.append(Failure(type(one).__name__, type(err).__name__, str(err)))
+
+
+def _scored(
+    embedder: CachedEmbedder, dataset: Dataset, choice: DatasetConfig, prompts: Prompts, config: BenchConfig, seed: int
+) -> DatasetScores:
+    """Scores by texts and, where it is asked for, by a linear probe; a model without texts has the probe alone.
+
+    Raises:
+        UsageError: The model has no texts, and the data set no classes to probe.
+    """
+    if not isinstance(embedder.model, ImageOnlyModel):
+        scores = evaluate(embedder, dataset, prompts)
+        if config.linear_probe or config.suite == "linear-probe":
+            scores.scores |= _probe(embedder, dataset, choice, config.limit, seed)
+        return scores
+    found = _probe(embedder, dataset, choice, config.limit, seed)
+    if not found:
+        raise UsageError(
+            f"{embedder.model.name!r} reads images only, and {dataset.name!r} has no labelled images with a training split",
+            "it takes part in linear probes: --suite linear-probe, or a labelled data set",
+        )
+    return scores_of(embedder, dataset, "linear_probe", found)
 
 
 def _probe(
@@ -105,6 +125,7 @@ def _stored(
     table.write_text(csv_text(results), encoding="utf-8")
     main = {
         "acc1",
+        "lp_acc1",
         "acc",
         "rsum",
         "text_acc",

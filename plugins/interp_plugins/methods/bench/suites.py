@@ -22,9 +22,10 @@ WHATSUP = (
 
 
 def suite(name: str) -> list[DatasetConfig]:
-    """The data sets of a suite: `world` needs no network; `clip` adds those of the hub, and those whose files lie here.
+    """The data sets of a suite: `world` and its labelled part `linear-probe` need no network; `clip` adds more to `world`.
 
-    COCO, SugarCrepe and ARO come as files: they take part where these lie under their default names in the working folder.
+    Those of the hub; and COCO, SugarCrepe and ARO, which come as files, where these lie under their default names in the
+    working folder.
     """
     world: list[DatasetConfig] = [
         data.WorldPairs(n_captions=5),
@@ -35,6 +36,8 @@ def suite(name: str) -> list[DatasetConfig]:
     ]
     if name == "world":
         return world
+    if name == "linear-probe":
+        return [one for one in world if isinstance(one, data.WorldClasses)]
     hub: list[DatasetConfig] = [
         data.Winoground(),
         *(data.WhatsUp(subset=subset) for subset in WHATSUP),

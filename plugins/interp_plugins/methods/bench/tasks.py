@@ -20,7 +20,7 @@ from interp_registry.contracts.data import CaptionedImage, ChoiceSample, Dataset
 from interp_registry.errors import DataError, UsageError
 from interp_registry.figures import Table
 
-__all__ = ["Prompts", "evaluate", "image_classes"]
+__all__ = ["Prompts", "evaluate", "image_classes", "scores_of"]
 
 DEFAULT_TEMPLATES = ("a photo of a {c}.",)
 WINOGROUND_NAMES = {"text_score": "text_acc", "image_score": "image_acc", "group_score": "acc"}
@@ -75,7 +75,8 @@ def _scores(found: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Sco
     return {new: Score(found[old], found["chance"][old], *found["interval"][old]) for old, new in names.items()}
 
 
-def _result(embedder: CachedEmbedder, dataset: Dataset, task: str, scores: dict[str, Score]) -> DatasetScores:
+def scores_of(embedder: CachedEmbedder, dataset: Dataset, task: str, scores: dict[str, Score]) -> DatasetScores:
+    """Scores with the digests of the data and the weights that they belong to."""
     facts = {"fingerprint": dataset.fingerprint, "weights": embedder.model.revision}
     return DatasetScores(embedder.model.name, dataset.name, task, len(dataset), scores, facts=facts)
 
@@ -91,7 +92,7 @@ def _retrieval(embedder: CachedEmbedder, dataset: Dataset) -> DatasetScores:
         part = {**found[way], "chance": found["chance"][way], "interval": found["interval"][way]}
         scores |= _scores(part, {key: f"{name}_{key.replace('recall@', 'recall@')}" for key in found[way]})
     scores["rsum"] = _rsum(found)
-    return _result(embedder, dataset, "zeroshot_retrieval", scores)
+    return scores_of(embedder, dataset, "zeroshot_retrieval", scores)
 
 
 def _rsum(found: Mapping[str, Any]) -> Score:
@@ -108,7 +109,7 @@ def _winoground(embedder: CachedEmbedder, dataset: Dataset) -> DatasetScores:
     images = embedder.images(pictures, 2 * len(dataset), dataset.fingerprint).double().reshape(len(dataset), 2, -1)
     similarity = torch.einsum("nce,nie->nci", texts, images)
     parts = [similarity[:, c, i] for c in (0, 1) for i in (0, 1)]
-    result = _result(
+    result = scores_of(
         embedder, dataset, "image_caption_selection", _scores(metrics.winoground(*parts), WINOGROUND_NAMES)
     )
     result.tables = _by_tag(dataset, winoground_hits(*parts), f"{embedder.model.name} on {dataset.name}")
@@ -145,11 +146,11 @@ def _choice(embedder: CachedEmbedder, dataset: Dataset) -> DatasetScores:
     for row, size in enumerate(n_options.tolist()):
         scores[row, :size] = flat[start : start + size] @ images[row]
         start += size
-    answers = torch.tensor([getattr(dataset[i], "answer", 0) for i in range(len(dataset))])
+    answers = torch.tensor(_answers(dataset, "answer"))
     found = _scores(metrics.choice(scores, answers, n_options), {"accuracy": "acc"})
     hits = choice_hits(scores, answers, n_options)
     found |= _group_scores(hits, n_options, getattr(dataset, "groups", {}))
-    result = _result(embedder, dataset, "image_caption_selection", found)
+    result = scores_of(embedder, dataset, "image_caption_selection", found)
     result.tables = _by_tag(dataset, {"acc": hits}, f"{embedder.model.name} on {dataset.name}")
     return result
 
@@ -184,23 +185,22 @@ def _classification(embedder: CachedEmbedder, dataset: Dataset, prompts: Prompts
     weights = metrics.class_weights(embedder.texts(texts).double(), owner)
     found = metrics.classification(100 * images.double() @ weights.T, labels)
     wanted = {"top1_accuracy": "acc1", "top5_accuracy": "acc5", "mean_per_class_recall": "mean_per_class_recall"}
-    result = _result(embedder, dataset, "zeroshot_classification", _scores(found, wanted))
+    result = scores_of(embedder, dataset, "zeroshot_classification", _scores(found, wanted))
     result.facts |= {"n_classes": len(names), "templates": list(templates)}
     return result
 
 
 def image_classes(embedder: CachedEmbedder, dataset: Dataset) -> tuple[Tensor, Tensor]:
     """Image embeddings and labels of a labelled data set."""
-    samples = range(len(dataset))
-    labels: list[int] = []
+    images = (dataset.image(index) for index in range(len(dataset)))
+    embeddings = embedder.images(images, len(dataset), dataset.fingerprint)
+    return embeddings, torch.tensor(_answers(dataset, "label"))
 
-    def images() -> Any:
-        for index in samples:
-            yield dataset.image(index)
 
-    embeddings = embedder.images(images(), len(dataset), dataset.fingerprint)
-    labels = [dataset[index].label for index in samples]
-    return embeddings, torch.tensor(labels)
+def _answers(dataset: Dataset, field: str) -> list[int]:
+    """Right options or classes; images are decoded for them only where the data set does not know them otherwise."""
+    known = getattr(dataset, "answers", ())
+    return list(known) if known else [int(getattr(sample, field)) for sample in dataset]
 
 
 def _filled(template: str, name: str) -> str:

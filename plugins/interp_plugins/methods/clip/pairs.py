@@ -14,7 +14,7 @@ from interp_registry.contracts.data import CaptionedImage, Dataset, Subset
 from interp_registry.errors import DataError, UsageError
 from interp_registry.tensors.seeding import generator
 
-__all__ = ["PairSampler", "captions_of", "split_validation"]
+__all__ = ["ImagesOf", "PairSampler", "captions_of", "split_validation"]
 
 
 def split_validation(dataset: Dataset, n_validation: int, seed: int) -> tuple[list[int], list[int]]:
@@ -42,6 +42,26 @@ def captions_of(dataset: Dataset, rows: Sequence[int]) -> list[tuple[str, ...]]:
     captions = [tuple(read(row)) if read else tuple(dataset[row].captions) for row in rows]
     check_captions(dataset.name, [caption for of_row in captions for caption in of_row])
     return captions
+
+
+class ImagesOf(Sequence[Any]):
+    """The images of some samples, decoded whenever they are asked for, so that only those in use are in memory.
+
+    Args:
+        dataset: The data set.
+        rows: Which samples.
+    """
+
+    def __init__(self, dataset: Dataset, rows: Sequence[int]) -> None:
+        self._dataset, self._rows = dataset, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._dataset.image(row) for row in self._rows[index]]
+        return self._dataset.image(self._rows[index])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Axis letters: b pairs of a batch, n held-out pairs, e joint embedding.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from interp_plugins.losses.contrastive import InfoNce
 from interp_plugins.methods.bench.retrieval import retrieval
 from interp_plugins.methods.clip.collapse import CollapseAlarm, effective_rank, mean_cosine_of_others
 from interp_plugins.methods.clip.config import ClipTrainConfig
-from interp_plugins.methods.clip.pairs import PairSampler, captions_of, split_validation
+from interp_plugins.methods.clip.pairs import ImagesOf, PairSampler, captions_of, split_validation
 from interp_plugins.methods.clip.processes import of_all_processes
 from interp_plugins.models.image_text.two_towers import ImageTextModel
 from interp_registry.contracts.data import Dataset
@@ -38,16 +38,16 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Images and first captions that are not trained on."""
+    """Images and first captions that are not trained on; the images are decoded when they are asked for."""
 
-    images: list[Any]
+    images: Sequence[Any]
     texts: list[str]
 
     @classmethod
     def of(cls, dataset: Dataset, rows: list[int]) -> "HeldOut":
         """The given samples of a data set."""
         captions = captions_of(dataset, rows)
-        return cls([dataset.image(row) for row in rows], [of_row[0] for of_row in captions])
+        return cls(ImagesOf(dataset, rows), [of_row[0] for of_row in captions])
 
 
 def retrieval_values(images: Float[Tensor, "n e"], texts: Float[Tensor, "n e"]) -> dict[str, float]:

@@ -19,7 +19,7 @@ from interp_plugins.models.image_text.two_towers import ImageTextModel
 from interp_plugins.models.resolve import resolve_model
 from interp_registry.errors import UsageError
 
-__all__ = ["load_image_text", "weights_digest", "without_bars"]
+__all__ = ["load_image_text", "options_of", "weights_digest", "without_bars"]
 
 FAMILIES = ("clip", "siglip")
 _DTYPES: dict[str, Dtype] = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
@@ -38,7 +38,7 @@ def load_image_text(name: str, options: ImageTextOptions | None = None, device: 
         UsageError: The model is of another family, or a file is missing from its folder.
     """
     options = options or ImageTextOptions()
-    found = resolve_model(name, LoadOptions(dtype=_DTYPES[options.dtype], device=device))
+    found = resolve_model(name, options_of(options, device))
     config = found.config
     if not isinstance(config, HuggingFaceModelConfig) or config.tower:
         raise UsageError(f"{name!r} is a {found.modality} model", f"expected one of {', '.join(FAMILIES)}")
@@ -53,6 +53,11 @@ def load_image_text(name: str, options: ImageTextOptions | None = None, device: 
         processor = AutoImageProcessor.from_pretrained(config.name, revision=config.revision, backend="pil")
     revision = weights_digest(module)
     return ImageTextModel(module, tokenizer, processor, name=name, revision=revision, batch_size=options.batch_size)
+
+
+def options_of(options: ImageTextOptions, device: str) -> LoadOptions:
+    """The same options as every kind of model takes them."""
+    return LoadOptions(dtype=_DTYPES[options.dtype], device=device)
 
 
 @contextmanager

@@ -155,8 +155,8 @@ class ImageTextModel:
     def _in_batches(self, samples: Sequence[Any], encode: Callable[[Sequence[Any]], Tensor]) -> Tensor:
         if not samples:
             raise DataError("there is nothing to embed", "the data set is empty")
-        parts = [samples[i : i + self.batch_size] for i in range(0, len(samples), self.batch_size)]
-        return torch.cat([encode(part).float().cpu() for part in parts])
+        starts = range(0, len(samples), self.batch_size)
+        return torch.cat([encode(samples[i : i + self.batch_size]).float().cpu() for i in starts])
 
     def _moved(self, inputs: Mapping[str, Tensor]) -> Inputs:
         dtype = next(iter(self.module.parameters())).dtype

@@ -221,3 +221,38 @@ def test_the_suite_takes_in_what_lies_in_the_working_folder(tmp_path, monkeypatc
     added = suite("clip")[before:]
     assert [type(one) for one in added] == [data.Coco, data.Aro]
     assert [one.subset for one in suite("clip") if isinstance(one, data.WhatsUp)] == list(WHATSUP)
+
+
+@pytest.mark.parametrize("name", ["vit-d64", "clip-bow:vision"])
+def test_models_of_images_alone_are_probed_on_labelled_images_and_refused_elsewhere(untrained_context, name):
+    datasets = [data.WorldClasses(n=900), data.WorldPairs(n=30), data.WorldClasses(attribute="shape", n=900)]
+    result = bench(BenchConfig(models=[name], datasets=datasets), untrained_context)
+    assert set(result.scalars) == {f"{name}/world_colours/lp_acc1", f"{name}/world_shapes/lp_acc1"}
+    assert result.scalars[f"{name}/world_colours/lp_acc1"] > 0.3
+    assert [failure.item for failure in result.failures] == [f"{name} on world_pairs"]
+    assert "reads images only" in result.failures[0].message
+    assert "--suite linear-probe" in result.failures[0].message
+    assert json.loads(result.artifacts[0].read_text())["task"] == "linear_probe"
+
+
+def test_the_images_of_a_timm_model_are_pooled_as_before_its_classifier():
+    import timm
+
+    from interp_plugins.methods.bench.image_only import ImageOnlyModel
+    from interp_plugins.models.timm import wrap_timm_model
+
+    network = timm.create_model("resnet10t", num_classes=5).eval()
+    pictures = [data.WorldPairs(n=3).build().image(i) for i in range(3)]
+    wrapped = wrap_timm_model(network, {"name": "r", "revision": "1"})
+    found = ImageOnlyModel(wrapped, "r", batch_size=2).embed_images(pictures)
+    pixels = wrapped.collate(wrapped.preprocess(pictures)).inputs["pixel_values"]
+    with torch.no_grad():
+        torch.testing.assert_close(found, network.forward_features(pixels).mean(dim=(2, 3)), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(network.fc(found), network(pixels), rtol=1e-4, atol=1e-5)
+    with pytest.raises(UsageError, match="reads images only"):
+        ImageOnlyModel(wrapped, "r").embed_texts(["a cat"])
+
+
+def test_the_suite_of_probes_has_labelled_images_alone():
+    assert all(isinstance(one, data.WorldClasses) for one in suite("linear-probe"))
+    assert len(suite("linear-probe")) == 2

@@ -1,5 +1,6 @@
 """The layers of a transformer whose code we have never seen, checked against its own hidden states."""
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -113,8 +114,28 @@ def check_sites(name: str, sites: Mapping[Layer, Site], run: Callable[[], Any]) 
 
 
 def compile_blocks(sites: Mapping[Layer, Site]) -> None:
-    """Compile each block (stage, tower's block) once and on its own; hooks stay outside of the compiled code."""
+    """Compile each block (stage, tower's block) once and on its own; hooks stay outside of the compiled code.
+
+    A deep copy of a compiled block runs, compiled, on its own parameters.
+    """
     blocks = [site.module for layer, site in sites.items() if layer.index > 0 and site.where == "output"]
     whole = {id(block) for block in blocks for other in blocks if other is not block and other in set(block.modules())}
     for block in dict.fromkeys(block for block in blocks if id(block) not in whole):
-        block.forward = torch.compile(block.forward, dynamic=True)
+        block.forward = _Compiled(block.forward)
+
+
+class _Compiled:
+    """A block's forward function, compiled, that knows whose it is.
+
+    What ``torch.compile`` returns is copied as it is: a copy of the block would go on computing with the original's parameters.
+    """
+
+    def __init__(self, forward: Callable[..., Any]) -> None:
+        self._forward = forward
+        self._run = torch.compile(forward, dynamic=True)
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self._run(*arguments, **options)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Compiled":
+        return _Compiled(copy.deepcopy(self._forward, memo))

@@ -36,10 +36,16 @@ class ConsistencyLens:
         source: Activations to learn from, or what is known about them: layers, width, statistics.
 
     Raises:
-        UsageError: Several layers were dumped and none is named, or the named one was not dumped.
+        UsageError: Several layers were dumped and none is named, or the named one was not dumped; or copies of quantised weights
+            are to be trained.
     """
 
     def __init__(self, config: ConsistencyConfig, model: CausalLanguageModel, source: Source) -> None:
+        if config.trainable == "all" and getattr(model.module, "is_quantized", False):
+            raise UsageError(
+                "a quantised model cannot be copied to be trained",
+                "leave --quantize out, or --method.trainable projections",
+            )
         self.config, self.parts = config, Parts(model)
         self.layer = _layer(config, source)
         self.bottleneck = Bottleneck(self.parts, source.statistics(self.layer), config, self.layer)
@@ -73,7 +79,15 @@ class ConsistencyLens:
         } | prompts
 
     def trainable(self, dump: Dump, training: "TrainingConfig", seed: int) -> "Trainable":
-        """What the training loop drives."""
+        """What the training loop drives.
+
+        Raises:
+            UsageError: No gradients can be had.
+        """
+        if self.parts.model.info.dtype == "4bit" and self.parts.device.type == "cpu":
+            raise UsageError(
+                "bitsandbytes computes no gradients through 4-bit weights on a CPU", "use --quantize 8bit, or a GPU"
+            )
         return ConsistencyTraining(self.bottleneck, dump, training, seed)
 
     @torch.no_grad()

@@ -3,6 +3,8 @@
 Axes: n rows, p prompt tokens, t answer tokens, d width, v vocabulary.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +15,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from interp_plugins.methods.lens.nla.prompts import VerbaliserPrompt
 
-__all__ = ["Answers", "Injector", "injection_row"]
+__all__ = ["Answers", "Injector", "injection_row", "recomputing"]
 
 _LEAST_NORM = 1e-12
 
@@ -37,6 +39,22 @@ class Answers:
     """Log-probability in nats with which each was chosen."""
     finished: Bool[Tensor, "n"]
     """Whether the end token came before the length was used up."""
+
+
+@contextmanager
+def recomputing(network: nn.Module) -> Iterator[None]:
+    """In a pass without a cache, let the blocks that were asked to keep fewer activations do so.
+
+    The library's blocks do it in training mode only, and drop the cache then. Their parts stay in evaluation mode, without dropout.
+    """
+    asked = [block for block in network.modules() if getattr(block, "gradient_checkpointing", False)]
+    for block in asked:
+        block.training = True
+    try:
+        yield
+    finally:
+        for block in asked:
+            block.training = False
 
 
 class Injector:
@@ -82,9 +100,10 @@ class Injector:
         answer = self.embed(token_ids[:, :-1])
         inputs = torch.cat([self.embeddings(activations), answer], dim=1)
         mask = torch.ones(inputs.shape[:2], dtype=torch.int64, device=inputs.device)
-        outputs: Any = self.network(
-            inputs_embeds=inputs, attention_mask=mask, use_cache=False, logits_to_keep=token_ids.shape[1]
-        )
+        with recomputing(self.network):
+            outputs: Any = self.network(
+                inputs_embeds=inputs, attention_mask=mask, use_cache=False, logits_to_keep=token_ids.shape[1]
+            )
         return outputs.logits
 
     def logprobs(self, activations: Float[Tensor, "n d"], token_ids: Int[Tensor, "n t"]) -> Float[Tensor, "n t"]:

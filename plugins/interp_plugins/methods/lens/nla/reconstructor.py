@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from interp_plugins.methods.lens.nla.injection import recomputing
 from interp_plugins.methods.lens.nla.prompts import ReadingPrompt
 from interp_plugins.methods.lens.nla.sidecar import CheckpointSidecar, dump_sidecar
 from interp_plugins.methods.lens.nla.verbaliser import load_network, save_network
@@ -58,7 +59,8 @@ class Reader(nn.Module):
         lengths = lengths.to(device)
         mask = torch.arange(token_ids.shape[1], device=device) < lengths[:, None]
         body: Any = self.network.get_decoder()
-        hidden = body(input_ids=token_ids.to(device), attention_mask=mask.long(), use_cache=False).last_hidden_state
+        with recomputing(body):
+            hidden = body(input_ids=token_ids.to(device), attention_mask=mask.long(), use_cache=False).last_hidden_state
         return self.value_head(hidden[torch.arange(len(hidden), device=device), lengths - 1])
 
 

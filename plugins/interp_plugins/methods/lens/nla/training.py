@@ -272,6 +272,7 @@ class NlaTraining:
 
 
 def _checkpoint(network: Any) -> None:
-    """Ask a network, or the one inside of a reader, to keep fewer activations."""
+    """Ask a network, or the one inside of a reader, to keep fewer activations (`interp_plugins.methods.lens.nla.injection.recomputing`)."""
     inner = getattr(network, "network", network)
-    inner.gradient_checkpointing_enable({"use_reentrant": False})
+    enable = getattr(inner, "activation_checkpointing_enable", None) or inner.gradient_checkpointing_enable
+    enable({"use_reentrant": False})

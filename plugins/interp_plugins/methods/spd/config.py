@@ -221,7 +221,7 @@ class DecomposeConfig:
     sigmoid: Literal["leaky_hard", "upper_leaky_hard", "hard", "normal", "swish_hard"] = "leaky_hard"
     """Squashing of the importances."""
     leak: Literal["both", "upwards", "signed"] = "both"
-    """Gradient rule of leaky_hard below zero: both signs (paper), upwards only (later code), signed (first code)."""
+    """leaky_hard below zero: signed, the value leaks (paper); both, only the gradient (2025); upwards, only one that raises (2026)."""
     initial: Literal["target", "random"] = "target"
     """Initial components: drawn along the target's weights (paper) or not (later code)."""
     tie: Literal["auto", "storage", "none"] = "auto"
@@ -322,7 +322,7 @@ class RunConfig:
     sigmoid: str | None = None
     """Squashing of the importances."""
     leak: str | None = None
-    """Gradient rule of leaky_hard below zero."""
+    """leaky_hard below zero: signed, both or upwards."""
     delta: bool | None = None
     """Whether the delta component takes part."""
     sampling: str | None = None

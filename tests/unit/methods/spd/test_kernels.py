@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from interp_plugins.methods.spd import compiled
 from interp_plugins.methods.spd.masked import fired_sums, masked_inner
 from interp_plugins.methods.spd.scalar_gate import scalar_gate
-from interp_plugins.methods.spd.sigmoids import lower_leaky_hard, upper_leaky_hard
+from interp_plugins.methods.spd.sigmoids import lower_leaky_hard, squashers, upper_leaky_hard
 
 needs_compiler = pytest.mark.skipif(compiled.kernel_library() is None, reason="no C++ compiler here")
 
@@ -117,3 +117,22 @@ def test_without_compiled_kernels_torch_does_the_work(monkeypatch):
         assert_close(scalar_gate(inputs[0], tuple(inputs[1:]), "auto"), want)
     finally:
         compiled.kernel_library.cache_clear()
+
+
+def test_the_sigmoid_of_the_paper_leaks_its_value_and_its_gradient_below_zero():
+    x = torch.tensor([-2.0, -0.5, 0.25, 0.75, 1.5], requires_grad=True)
+    lower, upper = squashers("leaky_hard", "signed")
+    assert_close(lower(x), torch.tensor([-0.02, -0.005, 0.25, 0.75, 1.0]))
+    assert_close(torch.autograd.grad(lower(x).sum(), x)[0], torch.tensor([0.01, 0.01, 1.0, 1.0, 0.0]))
+    assert_close(upper(x), torch.tensor([0.0, 0.0, 0.25, 0.75, 1.005]))
+
+
+@needs_compiler
+def test_masks_of_negative_importances_are_the_same_compiled_and_not(monkeypatch):
+    g = torch.Generator().manual_seed(0)
+    h, source = torch.randn(40, 6, generator=g), torch.rand(40, 6, generator=g)
+    ci = 1.2 * torch.rand(40, 6, generator=g) - 0.2
+    fast = masked_inner(h, ci, source)
+    monkeypatch.setattr(compiled, "kernel_library", lambda: None)
+    assert_close(fast, masked_inner(h, ci, source))
+    assert_close(fast, h * (ci + (1 - ci) * source))

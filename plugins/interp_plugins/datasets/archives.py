@@ -101,6 +101,10 @@ class WebDataset(Dataset):
         """Name that the members of a sample share."""
         return self._entries[index].key
 
+    def captions_of(self, index: int) -> tuple[str, ...]:
+        """All texts of a sample; its image is not decoded."""
+        return self._texts(index)
+
     def _texts(self, index: int) -> tuple[str, ...]:
         entry = self._entries[index]
         if entry.text is not None:

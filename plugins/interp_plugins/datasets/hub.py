@@ -4,7 +4,7 @@ import hashlib
 import io
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,10 +64,16 @@ class HubStream(StreamingDataset):
             yield finite.sample(0, str(number))
 
     def select(self, n: int | None = None, seed: int | None = None) -> Dataset:
-        """The first ``n`` rows, after a shuffle with a buffer of 10,000 when ``seed`` is given; fetched now."""
-        if n is None and _known_size(self._rows) is None:
-            raise DataError(f"{self.name} has no known end", "say how many samples: --limit N")
-        if n is not None and n < 1:
+        """The first ``n`` rows, after a shuffle with a buffer of 10,000 when ``seed`` is given; fetched now.
+
+        All rows are not held but read from the hub's cache on disk, memory-mapped, so they may be more than fit in memory.
+
+        Raises:
+            DataError: ``n`` is None and the data set has no known end, or ``n`` is less than 1, or there are no rows.
+        """
+        if n is None:
+            return self._whole().select(None, seed)
+        if n < 1:
             raise DataError(f"a data set of {n} samples was asked for", "--limit must be at least 1")
         rows = self._rows if seed is None else self._rows.shuffle(seed=seed, buffer_size=_SHUFFLE_BUFFER)
         with _clear_errors(self.name):
@@ -76,11 +82,24 @@ class HubStream(StreamingDataset):
             raise DataError(f"{self.name}, split {self.config.split!r}, has no rows")
         return HubRows(self, held, _fingerprint(held))
 
+    def _whole(self) -> "HubRows":
+        if _known_size(self._rows) is None and not Path(self.config.name).exists():
+            raise DataError(f"{self.name} has no known end", "say how many samples: --limit N")
+        config = self.config
+        with _clear_errors(self.name):
+            table: Any = datasets.load_dataset(
+                config.name, config.subset, revision=config.revision, split=config.split, streaming=False
+            )
+        if self.columns.image is not None:
+            table = table.cast_column(self.columns.image, datasets.Image(decode=False))
+        parts = (config.name, config.subset, config.revision, config.split, len(table), table._fingerprint)
+        return HubRows(self, table, hashlib.sha256(repr(parts).encode()).hexdigest())
+
 
 class HubRows(Dataset):
     """Rows fetched from the hub; images stay encoded until they are asked for."""
 
-    def __init__(self, stream: HubStream, rows: list[dict[str, Any]], fingerprint: str) -> None:
+    def __init__(self, stream: HubStream, rows: Sequence[Mapping[str, Any]], fingerprint: str) -> None:
         self.rows, self._fingerprint, self._columns = rows, fingerprint, stream.columns
         self.name, self.modalities = stream.name, stream.modalities
 
@@ -122,6 +141,10 @@ class HubRows(Dataset):
     def key(self, index: int) -> str:
         """Number of the row."""
         return str(index)
+
+    def captions_of(self, index: int) -> tuple[str, ...]:
+        """All texts of a row; its image is not decoded."""
+        return self._texts(index)
 
     def _texts(self, index: int) -> tuple[str, ...]:
         value = self.rows[index].get(self._columns.text or "")

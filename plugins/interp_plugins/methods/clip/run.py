@@ -34,7 +34,7 @@ def train_clip(config: ClipTrainConfig, ctx: RunContext) -> Result:
             "no loss has negatives: embeddings may collapse; infonce is the one that has", level="warning"
         )
     model = load_image_text(config.model, config.loading, ctx.device)
-    dataset, test = config.dataset.build(), config.test.build()
+    dataset, test = config.dataset.build().select(), config.test.build().select()
     training = ClipTraining(model, dataset, config, ctx.seed, ctx.accelerator, ctx.events)
     tools = Tools.of(ctx, config.training)
     summary = train(training, config.training, ctx.seed, tools)

@@ -70,6 +70,27 @@ def test_a_stream_without_an_end_needs_a_limit(hub) -> None:
         stream().select(0)
 
 
+def test_all_rows_stay_on_disk_and_an_image_is_decoded_when_it_is_asked_for(tmp_path, monkeypatch) -> None:
+    from interp_plugins.datasets import hub
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    features = datasets.Features({"image": datasets.Image(), "text": datasets.List(datasets.Value("string"))})
+    (tmp_path / "set").mkdir()
+    datasets.Dataset.from_list(rows(), features=features).to_parquet(tmp_path / "set" / "train-00000.parquet")
+    decoded = []
+    opened = hub.open_image
+    monkeypatch.setattr(hub, "open_image", lambda *given: decoded.append(given[1]) or opened(*given))
+    whole = load(HubDatasetConfig(name=str(tmp_path / "set"), split="train", text="text")).select()
+    assert len(whole) == 30
+    assert whole.rows.cache_files
+    assert [whole.captions_of(row)[0] for row in (0, 29)] == ["caption 0", "caption 29"]
+    assert decoded == []
+    assert whole.image(7).getpixel((0, 0)) == (7, 0, 0)
+    assert whole.select(3)[2].captions == ("caption 2", "page 2")
+    assert len(decoded) == 2
+    assert whole.fingerprint != whole.select(3).fingerprint
+
+
 def test_the_sets_of_prh_are_its_revisions(hub) -> None:
     from interp_plugins.datasets.config import PrhConfig
     from interp_plugins.datasets.hub import load_prh

@@ -1,8 +1,8 @@
 """The live view of a running command: a dashboard on a terminal, plain lines elsewhere. It reads nothing but the run's events.
 
-The dashboard is redrawn by a thread of its own, at most four times a second and only when an event came or the clock moved on, and it
-    measures what a redraw costs:
-it waits at least a hundred times as long as that took, so it uses under 1 % of one core whatever it has to draw.
+The dashboard is redrawn by a thread of its own, at most four times a second and only when an event came or the clock moved on. It
+measures what a redraw costs and what the process uses meanwhile, and waits so long that redraws stay under 1 % of that: on a machine
+that others use as well it draws less often.
 """
 
 import os
@@ -21,12 +21,24 @@ from interp_cli.report.visible import visible
 from interp_cli.run_view import RunView
 from interp_registry.events import Event, EventSink, Message, NullSink, Progress, Scalar
 
-__all__ = ["DashboardSink", "PlainSink", "Redrawer", "live_view"]
+__all__ = ["DashboardSink", "PlainSink", "Redrawer", "live_view", "pause"]
 
 _INTERVAL = 0.25
 _CLOCK_INTERVAL = 1.0
 _SHARE = 0.008
 _PLAIN_SECONDS = 5.0
+
+
+def pause(cost: float, busy: float) -> float:
+    """Seconds until the next redraw, so that redraws use under 1 % of a core, and of what the process uses.
+
+    Args:
+        cost: Processor seconds of the last redraw.
+        busy: Cores that the process used of late. One that waits is redrawn every second, where a core allows it.
+    """
+    of_a_core = cost / _SHARE
+    of_the_process = of_a_core / min(max(busy, _SHARE), 1.0)
+    return max(_INTERVAL, of_a_core, min(of_the_process, _CLOCK_INTERVAL))
 
 
 class Redrawer:
@@ -40,6 +52,7 @@ class Redrawer:
     def __init__(self, live: Live, view: RunView) -> None:
         self._live, self._view = live, view
         self._drawn, self._drawn_at = -1, 0.0
+        self._used_at = time.monotonic(), time.process_time()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="interp-dashboard", daemon=True)
         self.cpu_seconds = 0.0
@@ -58,7 +71,9 @@ class Redrawer:
     def _work(self) -> None:
         wait = _INTERVAL
         while not self._stop.wait(wait):
-            wait = max(_INTERVAL, self._redraw() / _SHARE)
+            cost = self._redraw()
+            last, self._used_at = self._used_at, (time.monotonic(), time.process_time())
+            wait = pause(cost, (self._used_at[1] - last[1]) / (self._used_at[0] - last[0]))
 
     def _redraw(self) -> float:
         """CPU seconds that the redraw took; 0 when nothing changed."""

@@ -76,10 +76,18 @@ def _start(values: Mapping[str, Any]) -> int:
     return carry_out(request, wait=values["wait"], report=values["report"])
 
 
+_START_HELP = """Start a sweep: interp sweep FILE [OPTIONS] -- COMMAND.
+
+FILE is YAML, by default a grid of all values:
+
+  global:
+    topk: {values: [5, 10]}
+    seed: {values: [0, 1, 2]}
+
+Each point adds its values to the command as options: interp sweep FILE -- align lm-d64 vit-d64
+"""
 _settings = {"allow_extra_args": True}
-app.command("start", context_settings=_settings)(
-    command_from((_SweepOptions, LaunchOptions), _start, "Start a sweep: interp sweep FILE [OPTIONS] -- COMMAND.")
-)
+app.command("start", context_settings=_settings)(command_from((_SweepOptions, LaunchOptions), _start, _START_HELP))
 
 
 @app.command("results")

@@ -202,7 +202,9 @@ class _Reader:
 
     def block(self, name: str, data: Any) -> dict[str, Values | Range]:
         if not isinstance(data, Mapping):
-            raise self.wrong(name, f"{data!r} is no mapping", "a block holds parameters, each with {values: [...]}")
+            known = [f.name for f in dataclasses.fields(SweepSettings)]
+            example = f"`sweep: {{{name}: {data}}}`" if name in known else "`global: {topk: {values: [5, 10]}}`"
+            raise self.wrong(name, f"{data!r} is no mapping", f"parameters stand in a block: write {example}")
         leaves: dict[str, Values | Range] = {}
         self._walk(data, name, "", leaves)
         return leaves

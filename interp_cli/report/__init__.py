@@ -1,14 +1,17 @@
 """Reports: what runs found, rendered from their data as one HTML page, as picture files, or in the terminal."""
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from interp_registry.contracts.method import Result
-from interp_registry.stores.run import Run
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from interp_registry.contracts.method import Result
+    from interp_registry.stores.run import Run
 
 __all__ = ["show_result", "write_run_report"]
 
 
-def write_run_report(run: Run) -> Path:
+def write_run_report(run: "Run") -> "Path":
     """Write the page of one run into its folder, as ``report/index.html``; ``interp report`` adds the picture files.
 
     Returns:
@@ -22,7 +25,7 @@ def write_run_report(run: Run) -> Path:
     return page
 
 
-def show_result(result: Result) -> None:
+def show_result(result: "Result") -> None:
     """Print tables, figures and numbers of a result on stdout."""
     from interp_cli import console
     from interp_cli.report.terminal import print_result

@@ -37,6 +37,11 @@ class ChoiceConfig:
 
     impl: ClassVar[str] = ""
 
+    @classmethod
+    def claim(cls, text: str) -> Mapping[str, Any] | None:  # noqa: ARG003 - most choices claim nothing
+        """Fields of this choice for a text that is no registered name, e.g. the path of a file that it reads; None for any other."""
+        return None
+
     def build(self, *args: Any, **kwargs: Any) -> Any:
         """Import ``impl`` and call it with this configuration (and what the caller adds).
 

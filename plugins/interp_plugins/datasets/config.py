@@ -1,8 +1,9 @@
 """Configuration of the data sets that ship with the tool."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from interp_registry.choices import DatasetConfig
 
@@ -24,6 +25,12 @@ class TableConfig(DatasetConfig):
     key: str | None = None
     """Column with the name of the sample; the row number when it is not given."""
 
+    @classmethod
+    def claim(cls, text: str) -> Mapping[str, Any] | None:
+        """Any file that is no tar archive; one that is no table is refused when it is read."""
+        path = Path(text).expanduser()
+        return {"path": str(path)} if path.is_file() and path.suffix != ".tar" else None
+
 
 @dataclass
 class ImageFolderConfig(DatasetConfig):
@@ -39,6 +46,19 @@ class ImageFolderConfig(DatasetConfig):
     text: str = "text"
     """Column of the text; a list of texts counts as several captions."""
 
+    @classmethod
+    def claim(cls, text: str) -> Mapping[str, Any] | None:
+        """A folder with images and no tar archives."""
+        from interp_plugins.datasets.paths import IMAGE_ENDINGS
+
+        path = Path(text).expanduser()
+        if not path.is_dir() or any(path.glob("*.tar")):
+            return None
+        holds_images = (path / "metadata.jsonl").is_file() or any(
+            file.suffix.lower() in IMAGE_ENDINGS for file in path.rglob("*")
+        )
+        return {"path": str(path)} if holds_images else None
+
 
 @dataclass
 class WebDatasetConfig(DatasetConfig):
@@ -48,6 +68,13 @@ class WebDatasetConfig(DatasetConfig):
 
     path: Path = Path()
     """A .tar file, or a folder of them."""
+
+    @classmethod
+    def claim(cls, text: str) -> Mapping[str, Any] | None:
+        """A .tar file, or a folder that holds some."""
+        path = Path(text).expanduser()
+        is_archive = path.suffix == ".tar" if path.is_file() else path.is_dir() and any(path.glob("*.tar"))
+        return {"path": str(path)} if is_archive else None
 
 
 @dataclass

@@ -6,8 +6,7 @@ from typing import Any
 
 import draccus
 
-from interp_plugins.datasets.config import HubDatasetConfig, ImageFolderConfig, TableConfig, WebDatasetConfig
-from interp_plugins.datasets.paths import IMAGE_ENDINGS
+from interp_plugins.datasets.config import HubDatasetConfig
 from interp_registry.choices import DatasetConfig, choice_names
 from interp_registry.contracts.data import Dataset, StreamingDataset
 from interp_registry.errors import DataError, UnknownNameError, UsageError
@@ -91,12 +90,9 @@ def _class_of(name: str) -> tuple[type[DatasetConfig], dict[str, Any]]:
 
 
 def _class_of_path(path: Path) -> tuple[type[DatasetConfig], dict[str, Any]]:
-    fields = {"path": str(path)}
-    if path.is_file():
-        return (WebDatasetConfig if path.suffix == ".tar" else TableConfig), fields
-    if any(path.glob("*.tar")):
-        return WebDatasetConfig, fields
-    has_images = any(file.suffix.lower() in IMAGE_ENDINGS for file in path.rglob("*"))
-    if not has_images and not (path / "metadata.jsonl").is_file():
-        raise DataError(f"the folder {path} holds neither images nor tar archives")
-    return ImageFolderConfig, fields
+    for name in choice_names(DatasetConfig):
+        config_class = DatasetConfig.get_choice_class(name)
+        fields = config_class.claim(str(path))
+        if fields is not None:
+            return config_class, dict(fields)
+    raise DataError(f"the folder {path} holds neither images nor tar archives")

@@ -186,7 +186,7 @@ def _overlay(
 def _overlay_choice(root: type[draccus.ChoiceRegistry], current: Any, value: Any, place: _Place) -> dict[str, Any]:
     """Merge into a choice; another ``type`` replaces the whole of it."""
     if isinstance(value, str):
-        value = {"type": value}
+        return _overlay_words(root, current, value, place)
     if not isinstance(value, Mapping):
         raise ConfigError(f"{value!r} is no choice", place.path, "write a name, or a mapping with `type:`")
     before = current.get("type") if isinstance(current, Mapping) else None
@@ -199,6 +199,33 @@ def _overlay_choice(root: type[draccus.ChoiceRegistry], current: Any, value: Any
         place.below("type").note()
     _overlay(chosen, merged, {k: v for k, v in value.items() if k != "type"}, place, root)
     return merged
+
+
+def _overlay_words(root: type[draccus.ChoiceRegistry], current: Any, text: str, place: _Place) -> dict[str, Any]:
+    """Merge a choice that is written as a name, or as what a choice claims (a path), with options behind a colon."""
+    claimed = _claimed(root, text)
+    name, colon, rest = (text, "", "") if claimed else text.partition(":")
+    claimed = claimed or _claimed(root, name)
+    options = [part.partition("=") for part in rest.split(",")] if colon else []
+    if claimed is None or not all(equals and key.strip() for key, equals, _ in options):
+        claimed, options = {"type": text}, []
+    merged = _overlay_choice(root, current, claimed, place)
+    for key, _, value in options:
+        _apply(_choice_class(root, merged["type"], place), merged, [key.strip()], place, value.strip(), root)
+    return merged
+
+
+def _claimed(root: type[draccus.ChoiceRegistry], text: str) -> dict[str, Any] | None:
+    """The choice of that name, or the first one that claims the text, with the fields that it then has."""
+    names = choice_names(root)
+    if text in names:
+        return {"type": text}
+    for name in names:
+        claim = getattr(root.get_choice_class(name), "claim", None)
+        fields = claim(text) if claim else None
+        if fields is not None:
+            return {"type": name, **fields}
+    return None
 
 
 def _some(root: type[draccus.ChoiceRegistry]) -> str:
@@ -298,13 +325,24 @@ def _choice_items(root: type[draccus.ChoiceRegistry], text: str | None, place: _
         value = from_text(text, list[Any], place.path)
         return value if isinstance(value, list) else [value]
     items: list[Any] = []
-    for name in (part.strip() for part in text.split(",") if part.strip()):
+    for name in _names(text, choice_names(root)):
         pattern = "*" if name == "all" and name not in choice_names(root) else name
         matches = fnmatch.filter(choice_names(root), pattern) if set(pattern) & set("*?[") else [name]
         if not matches:
             raise UnknownNameError(place.path, name, choice_names(root), place.source)
         items += [match for match in matches if match not in items]
     return items
+
+
+def _names(text: str, known: Sequence[str]) -> list[str]:
+    """Names at commas; ``key=value`` belongs to the name before it when that has a colon: ``photos:captions=a.csv,text=b``."""
+    names: list[str] = []
+    for part in (part.strip() for part in text.split(",") if part.strip()):
+        if names and ":" in names[-1] and "=" in part and ":" not in part and part not in known:
+            names[-1] += f",{part}"
+        else:
+            names.append(part)
+    return names
 
 
 def _set_in_dict(

@@ -45,7 +45,7 @@ def _reader(base: Any) -> Callable[[str, str], Any]:
         (isinstance(base, enum.EnumType), lambda t, k: _literal(t, [member.name for member in base], k)),
         (origin in (list, tuple, set), lambda t, k: _sequence(t, base, k)),
         (origin in (typing.Union, types.UnionType), lambda t, k: _union(t, arguments, k)),
-        (choice_root(base) is not None, lambda t, k: _structured(t, k) if t.lstrip().startswith("{") else {"type": t}),
+        (choice_root(base) is not None, lambda t, k: _structured(t, k) if t.lstrip().startswith("{") else t),
     ]
     return next((reader for applies, reader in readers if applies), _structured)
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
-from interp_cli.dashboard import DashboardSink, PlainSink, Redrawer, live_view
+from interp_cli.dashboard import DashboardSink, PlainSink, Redrawer, live_view, pause
 from interp_cli.dashboard_panel import Panel, clock_text, plain_line, rate_text
 from interp_cli.run_view import Curve, RunView, Task
 from interp_registry.events import HeatMapEvent, Message, NullSink, Progress, Scalar, State
@@ -97,6 +97,21 @@ def test_redraws_take_under_one_percent_of_the_process():
     redrawer.stop()
     assert redrawer.frames >= 3
     assert used < 0.01 * max(cpu, 1.0) + 0.012, f"{used:.4f} s of {cpu:.2f} s in {redrawer.frames} frames"
+
+
+@pytest.mark.parametrize(
+    ("cost", "busy", "seconds"),
+    [
+        (0.0, 1.0, 0.25),
+        (0.0016, 1.0, 0.25),
+        (0.0016, 0.4, 0.5),
+        (0.0016, 8.0, 0.25),
+        (0.0016, 0.0, 1.0),
+        (0.016, 0.5, 2.0),
+    ],
+)
+def test_the_pause_between_redraws_follows_what_they_cost_and_what_the_process_uses(cost, busy, seconds):
+    assert pause(cost, busy) == pytest.approx(seconds)
 
 
 def test_a_progress_report_costs_microseconds():

@@ -28,6 +28,11 @@ class Dog(Animal):
     loud: bool = False
     lives: int = 1
 
+    @classmethod
+    def claim(cls, text: str) -> dict[str, str] | None:
+        """Whatever ends like a dog."""
+        return {"name": text} if text.endswith(".dog") else None
+
 
 Animal.register_subclass("cat", Cat)
 Animal.register_subclass("dog", Dog)
@@ -219,3 +224,30 @@ def test_an_unknown_key_in_a_file_names_the_file():
 def test_a_number_beyond_every_integer_is_refused():
     with pytest.raises(UsageError):
         from_text("1e400", int, "n")
+
+
+@pytest.mark.parametrize(
+    ("text", "pets"),
+    [
+        ("cat:lives=7", [Cat(lives=7)]),
+        ("cat:lives=7,name=x=y,dog", [Cat(lives=7, name="x=y"), Dog()]),
+        ("a.dog", [Dog(name="a.dog")]),
+        ("a.dog:lives=2,loud=yes,b:c.dog", [Dog(name="a.dog", lives=2, loud=True), Dog(name="b:c.dog")]),
+    ],
+)
+def test_a_choice_is_written_as_a_name_or_as_what_it_claims_with_options_behind_a_colon(text, pets):
+    assert build(f"pets={text}").config.pets == pets
+    assert build(f"pet={text.partition(',')[0]}").config.pet.lives == pets[0].lives
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cat:lifes=7", "unknown setting 'pet.lifes'"),
+        ("cat:lives=many", "'many' is no whole number"),
+        ("cat:lives", "unknown pet type 'cat:lives'"),
+        ("b.fish:lives=2", "unknown pet type 'b.fish:lives=2'"),
+    ],
+)
+def test_wrong_options_behind_a_colon_are_named(text, message):
+    assert message in problem(f"pet={text}")

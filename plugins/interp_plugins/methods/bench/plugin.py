@@ -31,7 +31,7 @@ def methods() -> Sequence[Method]:
             "bench clip-bow clip-comp",
             "bench clip-comp --datasets world_twins,world_pairs",
             "bench openai/clip-vit-base-patch32 --suite clip",
-            "bench clip-bow --datasets images --datasets.path=photos --datasets.captions=texts.jsonl",
+            "bench clip-bow --datasets photos:captions=texts.jsonl",
         ),
     )
     api = {

@@ -28,7 +28,7 @@ def methods() -> Sequence[Method]:
         flags={"steps": "training.steps"},
         examples=(
             "clip train --steps 800",
-            "clip train clip-bow --dataset captioned_files --dataset.file=pairs.jsonl --lr 1e-4 --steps 200",
+            "clip train clip-bow --dataset captioned_files:file=pairs.jsonl --lr 1e-4 --steps 200",
             "clip train clip-bow --losses infonce,cka --weights 1,0.5 --lr 1e-3 --steps 200",
         ),
     )

@@ -30,7 +30,7 @@ def methods() -> Sequence[Method]:
             "cuts clip-bow clip-comp",
             "cuts clip-comp --n-clusters 8",
             "cuts clip-bow --graph features --affinity rbf",
-            "cuts clip-bow --dataset images --dataset.path=photos --dataset.captions=texts.jsonl",
+            "cuts clip-bow --dataset photos:captions=texts.jsonl",
         ),
     )
     api = {"cuts": "interp_plugins.methods.cuts.api:cuts"}

@@ -1,7 +1,8 @@
 """Draw `docs/images/`: the dashboard and the report of the latest run of each command in a home folder.
 
-``python docs/make_pictures.py HOME`` after the commands of `COMMANDS`, each with ``--out HOME``. Dashboards are drawn from the run's own
-events, as they stood after a share of them; reports are photographed in headless Chromium. Needs the development tools.
+``python docs/make_pictures.py HOME`` after the commands of `COMMANDS`, each with ``--out HOME``; of commands without a run the pictures
+stay as they are. Dashboards are drawn from the run's own events, as they stood after a share of them; what `PRINTED` commands print, as
+a terminal shows it; reports are photographed in headless Chromium. Needs the development tools.
 """
 
 import re
@@ -25,8 +26,12 @@ COMMANDS = {
     "clip train": 0.6,
     "spd run": 0.8,
     "lens train": 0.6,
+    "lens eval": None,
+    "lens show": None,
 }
-"""Command -> share of its reports of progress after which its dashboard is shown."""
+"""Command -> share of its reports of progress after which its dashboard is shown; None: its dashboard shows little."""
+PRINTED = {"lens show": 2}
+"""Command -> how many of the figures that it prints are drawn."""
 
 _WIDTH = 100
 
@@ -45,8 +50,6 @@ def latest_runs(home: Path) -> Iterator[tuple[str, Any]]:
 
 def dashboard_svg(command: str, run: Any) -> str:
     """The dashboard of a run as it was after a share of its time, as a terminal would show it."""
-    from rich.console import Console
-
     from interp_cli.dashboard_panel import Panel
     from interp_cli.run_view import RunView
     from interp_registry.events import HeatMapEvent, Progress, Scalar, read_events
@@ -54,17 +57,37 @@ def dashboard_svg(command: str, run: Any) -> str:
     events = list(read_events(run.events))
     kinds = (Progress, HeatMapEvent, Scalar)
     moments = [event.time for event in events if isinstance(event, kinds)]
-    now = moments[int(COMMANDS[command] * (len(moments) - 1))]
+    now = moments[int((COMMANDS[command] or 1.0) * (len(moments) - 1))]
     view = RunView()
     for event in events:
         if event.time <= now:
             view.take(event)
-    console = Console(
-        file=StringIO(), record=True, width=_WIDTH, height=40, force_terminal=True, color_system="truecolor"
-    )
+    console = _terminal()
     console.print(Panel(view, now))
     console.print()
-    svg = console.export_svg(title=f"interp {command}")
+    return _svg(console, command)
+
+
+def printed_svg(command: str, run: Any) -> str:
+    """The first figures that a run printed, as a terminal shows them."""
+    from interp_cli.report.model import read_report
+    from interp_cli.report.terminal import figure_renderable
+
+    console = _terminal()
+    for figure in read_report(run).figures[: PRINTED[command]]:
+        console.print(figure_renderable(figure, console))
+        console.print()
+    return _svg(console, command)
+
+
+def _terminal() -> Any:
+    from rich.console import Console
+
+    return Console(file=StringIO(), record=True, width=_WIDTH, height=40, force_terminal=True, color_system="truecolor")
+
+
+def _svg(console: Any, command: str) -> str:
+    svg: str = console.export_svg(title=f"interp {command}")
     return re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # no font is fetched; any monospaced one will do
 
 
@@ -81,7 +104,10 @@ def main(home: Path) -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         for command, run in latest_runs(home):
             stem = command.replace(" ", "-")
-            (IMAGES / f"dashboard-{stem}.svg").write_text(dashboard_svg(command, run), encoding="utf-8")
+            if COMMANDS[command] is not None:
+                (IMAGES / f"dashboard-{stem}.svg").write_text(dashboard_svg(command, run), encoding="utf-8")
+            if command in PRINTED:
+                (IMAGES / f"terminal-{stem}.svg").write_text(printed_svg(command, run), encoding="utf-8")
             page = write_report([read_report(run)], Path(tempfile.mkdtemp()), files=False)
             photograph(browser, page, IMAGES / f"report-{stem}.png")
             if command == "demo":

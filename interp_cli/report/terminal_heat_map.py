@@ -1,4 +1,4 @@
-"""Heat maps in a terminal: coloured cells with numbers where there is room, half blocks where there is not, a table without colour."""
+"""Heat maps in a terminal: coloured cells with numbers or words where there is room, else half blocks; a table without colour."""
 
 import math
 import os
@@ -40,6 +40,8 @@ def heat_map_text(figure: HeatMap, width: int, theme: Theme | None = None) -> Te
     if room >= needed and figure.shape[0] <= _MAX_ROWS_OF_NUMBERS:
         wanted = max(needed + 1, max(map(len, figure.columns)) + 2)
         body = _numbered(figure, texts, scale, theme, (labels, min(room, wanted)))
+    elif figure.annotations and max(figure.shape) <= _MAX_ROWS_OF_NUMBERS and width - labels - 1 >= needed:
+        body = _in_blocks(figure, texts, scale, theme, (labels, width - labels - 1, needed))
     else:
         body = _half_blocks(figure, scale, theme, labels, width)
     return Text("\n").join([*body, _legend(figure, scale, theme, width)])
@@ -108,6 +110,30 @@ def _numbered(
             weight = "bold " if text.endswith(_MARK) else ""
             line.append(text.center(cell), f"{weight}{ink_on(colour)} on {colour}")
         lines.append(line)
+    return lines
+
+
+def _in_blocks(
+    figure: HeatMap, texts: list[list[str]], scale: ColourScale, theme: Theme, widths: tuple[int, int, int]
+) -> list[Text]:
+    """Cells with words, which are the point of the map: columns that do not fit follow in further blocks of about the same size."""
+    labels, room, needed = widths
+    n_columns = figure.shape[1]
+    n_blocks = math.ceil(n_columns / (room // needed))
+    size = math.ceil(n_columns / n_blocks)
+    cell = min(room // size, max(needed + 1, max(map(len, figure.columns)) + 2))
+    lines: list[Text] = []
+    for start in range(0, n_columns, size):
+        chosen = slice(start, start + size)
+        part = replace(
+            figure,
+            values=[row[chosen] for row in figure.values],
+            columns=figure.columns[chosen],
+            annotations=[row[chosen] for row in figure.annotations],
+            hover=(),
+            marked=(),
+        )
+        lines += _numbered(part, [row[chosen] for row in texts], scale, theme, (labels, cell))
     return lines
 
 

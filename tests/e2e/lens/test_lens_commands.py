@@ -23,7 +23,7 @@ def test_a_tuned_lens_is_nearer_to_the_last_layer_than_the_logit_lens_at_every_l
     shown = interp("lens", "show", str(folder), "lm-d128", "--text", TEXT)
     assert shown["layers"] == [0, 1, 2, 3, 4]
     page = next(Path(shown["folder"]).rglob("index.html")).read_text()
-    assert "max probability" in page
+    assert "Most probable token" in page
     assert shown["predictions"][4][1][0]["token"] in page
     interp("lens", "export", "tuned", str(folder), "--to", str(tmp_path / "theirs"), "--no-report")
     again = interp("lens", "import", "tuned", str(tmp_path / "theirs"), "--no-report")

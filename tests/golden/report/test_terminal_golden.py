@@ -66,3 +66,19 @@ def test_huge_heat_maps_are_thinned_and_say_so():
     coloured = heat_map_text(figure, 120).plain.splitlines()
     assert len(coloured) <= 42
     assert "500 x 300, one row in 7 and one column in 3 shown" in coloured[-2]
+
+
+@pytest.mark.parametrize("width", [12, 30, 60, 90, 300])
+def test_words_in_cells_are_shown_at_every_width_and_columns_that_do_not_fit_follow_below(width):
+    from interp_cli.report.terminal_heat_map import heat_map_text
+    from interp_registry.figures import HeatMap
+
+    words = [[f"word{i}{j}" for j in range(12)] for i in range(3)]
+    columns = [f"{j} token" for j in range(12)]
+    figure = HeatMap([[0.1 * j] * 12 for j in range(3)], rows=["2", "1", "0"], columns=columns, annotations=words)
+    shown = heat_map_text(figure, width)
+    assert max(line.cell_len for line in shown.split("\n")) <= max(width, 25)  # the legend
+    assert [word for row in words for word in row if word not in shown.plain] == []
+    blocks = [line.split()[1:] for line in shown.plain.splitlines() if line.startswith("2 ")]
+    assert [word for block in blocks for word in block] == words[0]
+    assert max(map(len, blocks)) - min(map(len, blocks)) <= 3  # of about the same size

@@ -29,6 +29,14 @@ MEASURES = {
 }
 """Measures of a prediction and their units; rank and cross-entropy need a next token, so the last token has none."""
 
+_TITLES = {
+    "max_probability": "Most probable token",
+    "entropy": "Entropy",
+    "rank": "Rank of the next token",
+    "cross_entropy": "Cross-entropy of the next token",
+    "kl": "KL to the last layer",
+}
+
 
 @dataclass(frozen=True)
 class Text:
@@ -73,7 +81,7 @@ class Trajectory:
             annotations=best if measure == "max_probability" else (),
             hover=tuple(tuple(self._hover(row, place) for place in range(len(self.tokens))) for row in down),
             value_range=(0.0, 1.0) if measure == "max_probability" else (0.0, None),
-            title=measure.replace("_", " "),
+            title=_TITLES[measure],
             name=measure,
         )
 

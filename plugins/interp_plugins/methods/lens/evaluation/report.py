@@ -134,6 +134,12 @@ def figures(reports: Sequence[LayerReport]) -> list[Figure]:
     return found
 
 
+_DEPTH = {
+    "kl": "How far the next-token predictions read from each layer are from the model's. ",
+    "loss_bits_per_byte": "What the text's own next token costs under the predictions read from each layer. ",
+}
+
+
 def _depth(reports: Sequence[LayerReport], measure: str, title: str) -> Lines:
     names = dict.fromkeys(name for report in reports for name in report.readouts)
     series = tuple(
@@ -147,7 +153,7 @@ def _depth(reports: Sequence[LayerReport], measure: str, title: str) -> Lines:
         y_title=title,
         references=references,
         title=f"Readouts over depth: {title}",
-        caption="How far the next-token predictions read from each layer are from the model's. " + _CAPTION,
+        caption=_DEPTH[measure] + _CAPTION,
     )
 
 

@@ -32,11 +32,11 @@ def write_sweep_report(folder: LaunchFolder, wanted: Sequence[str] = (), target:
         target: Folder of the page; ``report`` in the launch folder by default.
     """
     from interp_cli.report.html import write_report
-    from interp_cli.report.model import RunReport
+    from interp_cli.report.model import RunReport, short_command
 
     description = folder.describe()
     report = RunReport(
-        title=f"sweep {Path(description['sweep']['file']).stem} of {' '.join(description['command'])}",
+        title=f"sweep {Path(description['sweep']['file']).stem} of {short_command(description['command'])}",
         environment={"launch": folder.id, "versions": description["versions"]},
         result=sweep_result(folder, wanted),
         folder=folder.path,

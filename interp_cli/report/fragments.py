@@ -13,9 +13,13 @@ from interp_registry.plots.scale import ColourScale, number_text, scale_of
 __all__ = ["images_html", "marked_text_html", "table_html"]
 
 
+_NAME_LENGTH = 32
+"""Texts up to this length are names, which are never broken into lines."""
+
+
 def _cell_html(cell: Cell, digits: int) -> Markup:
     if isinstance(cell, str):
-        return Markup("<td>{}</td>").format(cell)
+        return Markup("<td{}>{}</td>").format(Markup(' class="name"') if len(cell) <= _NAME_LENGTH else "", cell)
     if cell is None:
         return Markup('<td class="none"></td>')
     if isinstance(cell, bool):

@@ -16,7 +16,7 @@ from interp_registry.figures import Figure, Lines, Series, Table, figure_from_js
 from interp_registry.stores.records import read_record
 from interp_registry.stores.run import Run
 
-__all__ = ["RunReport", "flatten", "read_report"]
+__all__ = ["RunReport", "flatten", "read_report", "short_command"]
 
 _RESULT_FIELDS = ("scalars", "tables", "figures", "artifacts", "failures")
 _MAX_POINTS = 2000
@@ -137,7 +137,7 @@ def read_report(run: Run) -> RunReport:
     result = _result(run.result or {}, run.path)
     title, lead = result.data.get("title"), result.data.get("lead")
     return RunReport(
-        title=title if isinstance(title, str) else _title(run),
+        title=title if isinstance(title, str) else short_command(run.record.get("argv") or ["interp", run.command]),
         config=run.config,
         environment=provenance,
         result=result,
@@ -147,12 +147,9 @@ def read_report(run: Run) -> RunReport:
     )
 
 
-def _title(run: Run) -> str:
-    """The command with what it was given by position: "interp spd run tms_5-2"."""
-    words = ["interp", *run.command.split()]
-    rest = run.record.get("argv", [])[len(words) :]
-    named = takewhile(lambda word: not word.startswith("-"), rest)
-    return shorten(" ".join([*words, *named]), _TITLE_WIDTH)
+def short_command(words: Sequence[str]) -> str:
+    """A command with what it was given by position, without its options: "interp spd run tms_5-2"."""
+    return shorten(" ".join(takewhile(lambda word: not word.startswith("-"), words)), _TITLE_WIDTH)
 
 
 def _result(data: Mapping[str, Any], folder: Path) -> Result:

@@ -41,6 +41,7 @@ def test_default_features_are_those_of_each_text_alone(name: str, max_tokens: in
     assert relative_error(found.features, golden(f"{name}_pool-avg_unpadded")["feats"]) < 5e-6
     assert found.n_params == META[f"{name}_pool-avg"]["num_params"]
     assert [str(layer) for layer in found.layers] == [str(number) for number in range(found.features.shape[1])]
+    assert repr(found).startswith(f"Extraction(features {list(found.features.shape)}, layers 0,1")
 
 
 @pytest.mark.parametrize("name", ["llama", "pythia"])

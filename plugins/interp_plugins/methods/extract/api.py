@@ -103,6 +103,14 @@ class Extraction:
             ("layer", "width", "mean norm", "sd of norms"), tuple(rows), title="features", notes=(facts, *loss)
         )
 
+    def __repr__(self) -> str:
+        """Shapes and losses, and none of the numbers in the tensors."""
+        shapes = [list(part.shape) for part in (self.features if isinstance(self.features, list) else [self.features])]
+        facts = {"features": ", ".join(dict.fromkeys(map(str, shapes))), "layers": ",".join(map(str, self.layers))}
+        facts |= {"pooled": ", ".join(self.pooled), "n_params": f"{self.n_params:,}"}
+        facts |= {} if self.loss is None else {"loss": f"{self.loss:.4g}", "bpb": f"{self.bpb:.4g}"}
+        return f"Extraction({', '.join(f'{name} {value}' for name, value in facts.items() if value)})"
+
     def _repr_html_(self) -> str:
         from interp_registry.plots.notebook import figure_html
 

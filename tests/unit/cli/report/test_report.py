@@ -179,3 +179,10 @@ def test_the_texts_of_a_wide_heat_map_are_small_enough_for_their_cells():
 
     assert plot_spec(HeatMap([[0.5] * 4] * 2))["data"][1]["textfont"]["size"] == 11.5
     assert all(row_width(20, value) <= 700 for value in (0.5, -0.1234, -1.234))
+
+
+def test_names_in_tables_stay_on_one_line_and_long_texts_do_not():
+    from interp_cli.report.fragments import table_html
+
+    shown = str(table_html(Table(("model", "note"), (("./my-lm", "many words " * 9),))))
+    assert '<td class="name">./my-lm</td><td>many words' in shown

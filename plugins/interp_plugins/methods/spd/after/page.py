@@ -10,7 +10,7 @@ _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1b1f24;background:#fff}
 h1{font-size:1.4rem}input{font:inherit;padding:.4rem .6rem;width:100%;max-width:30rem;border:1px solid #8a929c;border-radius:6px}
 details{border-bottom:1px solid #d8dde3;padding:.4rem 0}summary{cursor:pointer;display:flex;gap:1rem;align-items:baseline}
-summary b{min-width:14rem}.bar{display:inline-block;height:.6rem;background:#3465a4;border-radius:3px}
+summary b{min-width:14rem}summary span:not(.bar){min-width:8rem}.bar{display:inline-block;height:.6rem;background:#3465a4;border-radius:3px}
 table{border-collapse:collapse;margin:.5rem 0 .5rem 1.5rem}td,th{padding:.15rem .8rem .15rem 0;text-align:left;vertical-align:top}
 @media(prefers-color-scheme:dark){body{color:#e6e9ed;background:#15181c}details{border-color:#3a424c}.bar{background:#7aa7e0}}
 """

@@ -25,7 +25,7 @@ __all__ = ["DashboardSink", "PlainSink", "Redrawer", "live_view", "pause"]
 
 _INTERVAL = 0.25
 _CLOCK_INTERVAL = 1.0
-_SHARE = 0.008
+_SHARE = 0.005
 _PLAIN_SECONDS = 5.0
 
 

@@ -29,6 +29,8 @@ __all__ = [
 
 
 _COMPLETION_WIDTH = 60
+_KIND_WIDTH = 24
+_KINDS = {"str": "TEXT"}
 
 
 def completion_help(text: str | None) -> str:
@@ -107,10 +109,21 @@ def plain_command_help(path: str, command: Any, context: Any) -> list[Any]:
 
 
 def options_section(command: Any, context: Any) -> Group | None:
-    """The options of a plain typer command or group."""
+    """The options of a plain typer command or group, with the words for kinds of values that the pages of stages have."""
     records = [
         param.get_help_record(context)
         for param in command.get_params(context)
         if param.param_type_name != "argument" and not getattr(param, "hidden", False)
     ]
-    return section("Options", ((record[0].split("  ")[0], "", escape(record[1])) for record in records if record))
+    return section("Options", (_option_row(*record) for record in records if record))
+
+
+def _option_row(words: str, text: str) -> tuple[str, str, str]:
+    name, _, kind = words.split("  ")[0].partition(" <")
+    kind = kind.removesuffix(">").removeprefix("list[").removesuffix("]").removesuffix(" range")
+    notes = text.replace("  [", " [")
+    if "|" not in kind:
+        return name, _KINDS.get(kind, kind.upper()), escape(notes)
+    if len(kind) <= _KIND_WIDTH:
+        return name, kind, escape(notes)
+    return name, "VALUE", escape(f"{notes} [one of {kind.replace('|', ', ')}]")

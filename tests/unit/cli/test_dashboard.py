@@ -103,11 +103,11 @@ def test_redraws_take_under_one_percent_of_the_process():
     ("cost", "busy", "seconds"),
     [
         (0.0, 1.0, 0.25),
-        (0.0016, 1.0, 0.25),
-        (0.0016, 0.4, 0.5),
-        (0.0016, 8.0, 0.25),
-        (0.0016, 0.0, 1.0),
-        (0.016, 0.5, 2.0),
+        (0.001, 1.0, 0.25),
+        (0.001, 0.4, 0.5),
+        (0.001, 8.0, 0.25),
+        (0.001, 0.0, 1.0),
+        (0.01, 0.5, 2.0),
     ],
 )
 def test_the_pause_between_redraws_follows_what_they_cost_and_what_the_process_uses(cost, busy, seconds):

@@ -86,3 +86,10 @@ def test_a_group_alone_shows_its_page_and_is_no_error(words: list[str], capsys: 
     shown = capsys.readouterr()
     assert shown.err.startswith(" ".join(["usage interp", *words]))
     assert shown.out == ""
+
+
+def test_plain_commands_write_kinds_of_values_as_stages_do(capsys: pytest.CaptureFixture[str]):
+    assert run(["runs", "list", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "-n, --limit INT How many of the latest. [default: 50; x>=1]" in shown
+    assert "--state VALUE Only runs in this state. [one of created, running" in shown

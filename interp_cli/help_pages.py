@@ -119,7 +119,7 @@ def options_section(command: Any, context: Any) -> Group | None:
 
 
 def _option_row(words: str, text: str) -> tuple[str, str, str]:
-    name, _, kind = words.split("  ")[0].partition(" <")
+    name, _, kind = words.split("  ", maxsplit=1)[0].partition(" <")
     kind = kind.removesuffix(">").removeprefix("list[").removesuffix("]").removesuffix(" range")
     notes = text.replace("  [", " [")
     if "|" not in kind:

@@ -286,7 +286,7 @@ class RunConfig:
     """Which experiments to decompose, and what to change in them."""
 
     experiments: list[str] = field(default_factory=list, metadata={"positional": True, "complete": "experiments/spd"})
-    """Names from the catalog (tms_5-2, ...: `interp catalog list experiments`), or YAML files (ours or published), comma-separated; none for all."""
+    """Names (`interp catalog list experiments`), or YAML files (ours or published), comma-separated; none for all."""
     setting: Literal["paper", "tuned"] = "paper"
     """The paper's setting, or the tuned later one."""
     target_seed: int = 0

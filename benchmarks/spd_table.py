@@ -86,6 +86,9 @@ def row(found: dict) -> str:
         parts.append(f"{m['mmcs_mean']:.3f} / {m['ml2r_mean']:.3f}")
     if "identity_ci_error" in m:
         parts.append(f"errors {m['identity_ci_error']:.0f}")
+    contributions = [value for name, value in m.items() if name.startswith("neuron_contribution_correlation/")]
+    if contributions:
+        parts.append("neuron contributions r " + ", ".join(f"{value:.4f}" for value in contributions))
     live = {name.partition("/")[2]: count for name, count in m.items() if name.startswith("live_components/")}
     parts.append("live " + ", ".join(f"{name} {count:.0f}" for name, count in live.items()))
     parts.append(f"loss {m['loss']:.2e}")

@@ -159,3 +159,11 @@ def test_the_whole_schedule_finds_the_identity_in_between_from_nothing(tmp_path)
     assert 0.97 <= metrics["ml2r_mean"] <= 1.03
     assert metrics["live_components/hidden_layers.0"] == 2
     assert metrics["identity_ci_error"] == 0
+
+
+@pytest.mark.nightly
+def test_a_residual_mlp_in_full_has_a_component_per_feature_and_per_neuron(tmp_path):
+    metrics = interp("spd", "run", "resid_mlp1", out=tmp_path)["metrics"]
+    assert metrics["identity_ci_error/layers.0.mlp_in"] <= 5
+    assert 48 <= metrics["live_components/layers.0.mlp_out"] <= 52
+    assert metrics["neuron_contribution_correlation/layers.0.mlp_in"] >= 0.99

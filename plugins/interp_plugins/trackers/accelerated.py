@@ -1,8 +1,10 @@
 """TensorBoard, Weights & Biases and trackio, through accelerate's trackers."""
 
+import contextlib
 import importlib.util
 import io
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from interp_plugins.trackers.config import TensorBoardConfig, TrackioConfig, WandbConfig
@@ -10,6 +12,8 @@ from interp_registry.contracts.tracker import TrackedRun, Tracker
 from interp_registry.errors import MissingDependencyError
 
 __all__ = ["TensorBoard", "Trackio", "Wandb", "flat_settings"]
+
+_log = logging.getLogger(__name__)
 
 
 def flat_settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
@@ -47,9 +51,10 @@ class _Accelerated(Tracker):
         from accelerate import PartialState
 
         PartialState()
-        self._inner = self._make(run)
-        self._inner.start()
-        self._inner.store_init_configuration({**flat_settings(run.config), "run": run.name, "stage": run.stage})
+        with _said_to_the_log():
+            self._inner = self._make(run)
+            self._inner.start()
+            self._inner.store_init_configuration({**flat_settings(run.config), "run": run.name, "stage": run.stage})
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Keep named numbers at a step."""
@@ -68,7 +73,20 @@ class _Accelerated(Tracker):
     def close(self) -> None:
         """Finish."""
         if self._inner is not None:
-            self._inner.finish()
+            with _said_to_the_log():
+                self._inner.finish()
+
+
+@contextlib.contextmanager
+def _said_to_the_log() -> Iterator[None]:
+    """Take what a tracker prints into the log: the standard output is the command's result."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            yield
+    finally:
+        for line in filter(None, map(str.strip, said.getvalue().splitlines())):
+            _log.info("%s", line)
 
 
 class TensorBoard(_Accelerated):

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::Warning")]
 
 
 def needs(package):
-    return pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=f"{package} is not installed")
+    return pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=f"{package} is not installed: uv sync --extra {package}")
 
 
 def use(tracker, folder):
@@ -43,7 +43,31 @@ def test_weights_and_biases_writes_to_disk_when_offline(tmp_path, monkeypatch):
 
 
 @needs("trackio")
-def test_trackio_keeps_its_data_on_this_machine(tmp_path, monkeypatch):
+def test_trackio_keeps_its_data_on_this_machine_and_the_standard_output_clean(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     use(Trackio(TrackioConfig(project="interp-test")), tmp_path)
     assert list((tmp_path / "trackio").rglob("*.db"))
+    assert capsys.readouterr().out == ""
+
+
+class Chatty:
+    """A tracker of accelerate that prints."""
+
+    def start(self):
+        print("project made")  # noqa: T201
+
+    def store_init_configuration(self, values):
+        self.values = values
+
+    def finish(self):
+        print("uploading ...")  # noqa: T201
+
+
+def test_what_a_tracker_prints_goes_to_the_log(tmp_path, monkeypatch, capsys, caplog):
+    monkeypatch.setattr(TensorBoard, "_make", lambda *_: Chatty())
+    tracker = TensorBoard(TensorBoardConfig())
+    with caplog.at_level("INFO"):
+        tracker.start(TrackedRun("run-1", "lens train", tmp_path, {"lr": 0.1}, offline=True))
+        tracker.close()
+    assert capsys.readouterr().out == ""
+    assert [record.message for record in caplog.records][-2:] == ["project made", "uploading ..."]

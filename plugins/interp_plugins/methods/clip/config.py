@@ -42,8 +42,11 @@ class ClipTrainConfig:
     """weight of each loss; default: 1"""
     batch_size: int = 128
     """pairs in one update of each process"""
-    lr: float = 2e-3
-    """peak learning rate; 1e-5 suits fine-tuning a large pretrained model"""
+    optimiser: Literal["muon", "adamw"] = "muon"
+    """muon: Muon for the matrices inside the towers and the projections, at three times the learning rate, AdamW for the rest; it
+    learns several times as much per step from random weights. adamw: AdamW for all, as large pretrained models were trained"""
+    lr: float = 3e-3
+    """peak learning rate; 1e-5 with adamw suits fine-tuning a large pretrained model"""
     weight_decay: float = 0.1
     """decay of the matrices; norms, biases, class embeddings and the logit scale have none"""
     betas: tuple[float, float] = (0.9, 0.98)

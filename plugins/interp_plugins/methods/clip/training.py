@@ -15,6 +15,7 @@ from interp_plugins.losses.contrastive import InfoNce
 from interp_plugins.methods.bench.retrieval import retrieval
 from interp_plugins.methods.clip.collapse import CollapseAlarm, effective_rank, mean_cosine_of_others
 from interp_plugins.methods.clip.config import ClipTrainConfig
+from interp_plugins.methods.clip.optimisers import optimisers_of
 from interp_plugins.methods.clip.pairs import ImagesOf, PairSampler, captions_of, split_validation
 from interp_plugins.methods.clip.processes import of_all_processes
 from interp_plugins.models.image_text.two_towers import ImageTextModel
@@ -22,18 +23,9 @@ from interp_registry.contracts.data import Dataset
 from interp_registry.errors import DataError, InterpError
 from interp_registry.events import EventSink, NullSink
 
-__all__ = ["ClipTraining", "HeldOut", "parameter_groups", "retrieval_values"]
+__all__ = ["ClipTraining", "HeldOut", "retrieval_values"]
 
 MAX_SCALE = 100.0
-UNDECAYED = ("bias", "norm", "logit_scale", "class_embedding", "probe")
-
-
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups of the parameters that are trained: matrices with decay; vectors, norms, biases and scales without."""
-    trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
-    plain = [p for name, p in trained if p.ndim < 2 or any(part in name for part in UNDECAYED)]
-    decayed = [p for name, p in trained if not (p.ndim < 2 or any(part in name for part in UNDECAYED))]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
 
 
 @dataclass(frozen=True)
@@ -104,14 +96,13 @@ class ClipTraining:
         captions_of(dataset, rows[:1000])
         self.sampler = PairSampler(dataset, rows, config.batch_size, seed, rank, self._n_processes)
         self.validation = HeldOut.of(dataset, kept)
-        groups = parameter_groups(self.module, config.weight_decay)
-        self._optimiser = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
+        self._optimisers = optimisers_of(self.module, config)
         self.alarm = CollapseAlarm(self.model.embed_texts(["a width"]).shape[1], 1 / len(kept))
         self.history: list[dict[str, float]] = []
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """AdamW over all that is trained."""
-        return {"adamw": self._optimiser}
+        """Those of the configuration, which together hold all that is trained."""
+        return self._optimisers
 
     def step(self, i: int) -> dict[str, Tensor]:
         """The weighted sum of the losses of batch ``i``, and each of them; over the pairs of all processes together."""
@@ -135,10 +126,9 @@ class ClipTraining:
         """Average the gradients over processes: each has the same loss, so the mean is the gradient of the whole batch."""
         del step
         if self._accelerator is not None and self._n_processes > 1:
-            for group in self._optimiser.param_groups:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        parameter.grad = self._accelerator.reduce(parameter.grad, reduction="mean")
+            for parameter in self.module.parameters():
+                if parameter.grad is not None:
+                    parameter.grad = self._accelerator.reduce(parameter.grad, reduction="mean")
         return {}
 
     def evaluate(self, step: int) -> dict[str, float]:

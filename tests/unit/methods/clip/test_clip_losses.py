@@ -80,6 +80,7 @@ def test_the_facade_offers_losses_scores_cuts_and_contexts():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::Warning")  # Aim's own, where nothing has imported it before
 def test_a_tracked_run_can_be_read_back_from_its_repository(tmp_path):
     from aim import Repo
 

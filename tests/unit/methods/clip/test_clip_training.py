@@ -9,9 +9,10 @@ from interp_plugins.datasets.image_text.config import WorldPairs, WorldTwins
 from interp_plugins.losses.config import CkaLoss, InfoNceLoss, SvdLoss
 from interp_plugins.methods.clip.collapse import CollapseAlarm, effective_rank, mean_cosine_of_others
 from interp_plugins.methods.clip.config import ClipTrainConfig
+from interp_plugins.methods.clip.optimisers import optimisers_of, parameter_groups
 from interp_plugins.methods.clip.pairs import PairSampler, split_validation
 from interp_plugins.methods.clip.run import train_clip
-from interp_plugins.methods.clip.training import ClipTraining, parameter_groups, retrieval_values
+from interp_plugins.methods.clip.training import ClipTraining, retrieval_values
 from interp_plugins.models.image_text.loading import load_image_text
 from interp_registry.errors import ConfigError, DataError, InterpError, UsageError
 from interp_registry.events import MemorySink, Message
@@ -46,6 +47,34 @@ def test_matrices_decay_and_vectors_norms_and_the_scale_do_not():
     assert all("norm" not in names[id(p)] and p.ndim >= 2 for p in decayed["params"])
     assert {"logit_scale", "vision_model.embeddings.class_embedding"} <= {names[id(p)] for p in plain["params"]}
     assert len(decayed["params"]) + len(plain["params"]) == len(names)
+
+
+def test_muon_moves_the_matrices_that_multiply_adamw_the_rest_and_each_weight_has_one_optimiser():
+    module = load_image_text("clip-bow-init").module
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    made = optimisers_of(module, ClipTrainConfig(lr=1e-3))
+    held = {kind: [names[id(p)] for g in one.param_groups for p in g["params"]] for kind, one in made.items()}
+    assert sorted(held["muon"] + held["adamw"]) == sorted(names.values())
+    assert {"visual_projection.weight", "text_model.encoder.layers.0.mlp.fc1.weight"} <= set(held["muon"])
+    assert not any("embedding" in name or "norm" in name or "bias" in name for name in held["muon"])
+    assert made["muon"].param_groups[0]["lr"] == pytest.approx(3e-3)
+    plain = optimisers_of(module, ClipTrainConfig(optimiser="adamw"))
+    assert sorted(names[id(p)] for g in plain["adamw"].param_groups for p in g["params"]) == sorted(names.values())
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(name == "logit_scale")
+    assert list(optimisers_of(module, ClipTrainConfig())) == ["adamw"]
+
+
+def test_a_step_of_muon_moves_every_direction_of_a_matrix_about_equally_far():
+    module = load_image_text("clip-bow-init").module.float()
+    weight = module.visual_projection.weight
+    before = weight.detach().clone()
+    weight.grad = torch.diag(torch.logspace(0, -2, 96))[:64]
+    config = ClipTrainConfig(lr=1e-3, weight_decay=0.0)
+    optimisers_of(module, config)["muon"].step()
+    lengths = torch.linalg.svdvals(before - weight.detach()) / (3e-3 * 0.2 * 96**0.5)
+    assert lengths.max() < 1.3
+    assert lengths.min() > 0.3
 
 
 def test_batches_depend_on_seed_step_and_process_alone_and_hold_no_image_twice():
@@ -209,17 +238,16 @@ def test_settings_that_make_no_sense_are_refused():
         ClipTrainConfig(losses=[])
 
 
-@pytest.mark.nightly
-def test_a_hundred_steps_on_the_world_are_many_times_chance_among_a_thousand(untrained_context):
+@pytest.mark.slow
+def test_a_hundred_steps_on_the_world_find_ten_times_as_many_of_a_thousand_as_chance(untrained_context):
     untrained_context.accelerator = None
-    config = ClipTrainConfig(batch_size=192, lr=1e-3)
+    config = ClipTrainConfig(batch_size=96)
     config.training.steps, config.training.evaluate_every, config.training.checkpoint_every = 100, None, None
-    config.training.schedule.warmup = "30"
     scalars = train_clip(config, untrained_context).scalars
     assert scalars["test_chance_recall@1"] == pytest.approx(0.001)
-    assert scalars["test_recall@1"] >= 0.006
-    assert scalars["test_recall@5"] >= 0.03
-    assert scalars["test_median_rank"] <= 100
+    assert scalars["test_recall@1"] >= 0.01
+    assert scalars["test_recall@5"] >= 0.05
+    assert scalars["test_median_rank"] <= 60
     assert scalars["collapse_alarms"] == 0
 
 

@@ -66,11 +66,14 @@ class Grid:
         return max(header, short, min(words, width // 2), 1)
 
     def _keys(self, least: Sequence[int], width: int) -> list[int]:
-        """The columns of text in front, as many as leave room for any column of numbers behind them."""
-        widest = max((least[i] for i in range(len(self.columns)) if self._is_numeric(i)), default=0)
+        """The columns that say what a row is: up to the end of the first texts, as many as leave room for any column of numbers."""
+        chosen = range(len(self.columns))
+        text = next((i for i in chosen if not self._is_numeric(i)), 0)
+        end = next((i for i in chosen if i > text and self._is_numeric(i)), len(self.columns))
+        widest = max((least[i] for i in chosen if i >= end), default=0)
         keys: list[int] = []
-        for i in range(len(self.columns)):
-            if self._is_numeric(i) or _total([*(least[j] for j in [*keys, i]), widest]) > width:
+        for i in range(end):
+            if _total([*(least[j] for j in [*keys, i]), widest]) > width:
                 break
             keys.append(i)
         return keys

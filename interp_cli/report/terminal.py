@@ -28,6 +28,7 @@ _SHOWN_FIGURES = 4
 _MAX_EDGES = 20
 _MAX_CAPTIONS = 6
 _MAX_SHOWN_ROWS = 24
+_ROWS_OF_LONG_TABLES = 10
 
 
 def has_colour(console: Console) -> bool:
@@ -194,14 +195,15 @@ def _marked_text(figure: MarkedText, console: Console) -> RenderableType:
 
 
 def table_renderable(table: Table, max_rows: int = _MAX_SHOWN_ROWS) -> RenderableType:
-    """A table whose numbers stand to the right; rows beyond ``max_rows`` are counted, not shown."""
+    """A table whose numbers stand to the right; of one with more than ``max_rows`` only the first ten are shown, the others counted."""
+    n_shown = len(table.rows) if len(table.rows) <= max_rows else min(max_rows, _ROWS_OF_LONG_TABLES)
     numeric = [
         bool(table.rows) and all(isinstance(row[i], (int, float)) or row[i] is None for row in table.rows)
         for i in range(len(table.columns))
     ]
-    rows = [[_cell(cell, table.digits) for cell in row] for row in table.rows[:max_rows]]
+    rows = [[_cell(cell, table.digits) for cell in row] for row in table.rows[:n_shown]]
     grid = Grid([visible(column) for column in table.columns], rows, numeric)
-    rest = len(table.rows) - max_rows
+    rest = len(table.rows) - n_shown
     return Group(grid, Text(f"and {rest} more rows", style="dim")) if rest > 0 else grid
 
 

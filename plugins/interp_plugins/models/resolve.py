@@ -155,11 +155,11 @@ def _in_folder(name: str, options: LoadOptions) -> ResolvedModel | None:
 
 
 def _in_timm(name: str, options: LoadOptions) -> ResolvedModel | None:
-    if "/" in name:
+    base, _, tag = name.partition(".")
+    if not base.isidentifier():  # timm names its models after Python functions; importing it takes seconds
         return None
     import timm
 
-    base, _, tag = name.partition(".")
     if not timm.is_model(base):
         return None
     if tag and not timm.models.is_model_pretrained(name):

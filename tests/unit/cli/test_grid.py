@@ -46,6 +46,13 @@ def test_every_block_has_all_the_names_of_a_row():
     ]
 
 
+def test_numbers_in_front_of_the_names_belong_to_the_names():
+    lines = drawn(
+        grid(["layer", "lens", "KL", "loss"], ["0", "tuned", "0.12", "2.5"], numeric=[True, False, True, True]), 20
+    )
+    assert lines == ["layer  lens     KL", "    0  tuned  0.12", "", "layer  lens   loss", "    0  tuned   2.5"]
+
+
 def test_a_name_stays_whole_and_the_long_text_beside_it_is_folded_between_words():
     lines = drawn(grid(["run", "state", "what"], [RUN, "done", "extract lm-d64 --dataset shapes --limit 64"]), 60)
     assert lines[1] == f"{RUN}  done   extract lm-d64 --dataset"

@@ -1,6 +1,7 @@
 """Names are looked up, never guessed; what cannot be had is said in one line (default tier)."""
 
 import json
+import sys
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -275,3 +276,12 @@ def test_a_hub_that_cannot_be_reached_is_asked_once_and_not_for_half_a_minute(mo
         fetching.require_hub_or_cache("some/model")
     finally:
         fetching.hub_answers.cache_clear()
+
+
+def test_a_folder_whose_name_no_function_can_have_is_found_without_importing_timm(folders, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)  # an import raises
+    assert resolve_model("vit-language").modality == "language"
+
+
+def test_no_model_of_timm_has_a_name_that_a_function_cannot_have():
+    assert all(name.isidentifier() for name in timm.list_models())

@@ -121,7 +121,8 @@ class Tools:
         tracker: An experiment tracker.
         checkpoints: Where to keep checkpoints; without, nothing is stored and nothing resumed.
         stop: Whether to stop at the next safe point.
-        accelerator: accelerate's, for several processes or mixed precision; the trainable has prepared its models with it.
+        accelerator: accelerate's, for several processes; and for mixed precision and engines, where the trainable has prepared its
+            models with it.
     """
 
     events: EventSink = field(default_factory=NullSink)
@@ -195,6 +196,8 @@ class _Loop:
         self.saved_at: int | None = None
         self.evaluated_at: int | None = None
         accelerator = tools.accelerator
+        self.prepared = accelerator if getattr(accelerator, "_models", None) else None
+        """accelerate scales losses and calls engines of what it has prepared; where that is nothing, it would do so for nothing or fail"""
         self.rank = accelerator.process_index if accelerator is not None else 0
         shared = isinstance(trainable, SharesBatches) and trainable.shares_batches and accelerator is not None
         self.sharers = accelerator.num_processes if shared and accelerator is not None else 1
@@ -246,10 +249,10 @@ class _Loop:
         loss = losses.get("loss")
         if isinstance(loss, Tensor) and loss.requires_grad:
             share = loss / self.config.accumulate
-            if self.tools.accelerator is None:
+            if self.prepared is None:
                 share.backward()
             else:
-                self.tools.accelerator.backward(share)
+                self.prepared.backward(share)
         return {name: value.detach() if isinstance(value, Tensor) else value for name, value in losses.items()}
 
     def _together(self, losses: dict[str, Tensor | float]) -> dict[str, Tensor | float]:
@@ -269,9 +272,9 @@ class _Loop:
         """Shorten the whole gradient to ``norm``; the norm it had."""
         groups = [group for optimiser in self.optimisers.values() for group in optimiser.param_groups]
         parameters = [parameter for group in groups for parameter in group["params"]]
-        if self.tools.accelerator is None:
+        if self.prepared is None:
             return torch.nn.utils.clip_grad_norm_(parameters, norm)
-        return cast("Tensor", self.tools.accelerator.clip_grad_norm_(parameters, norm))
+        return cast("Tensor", self.prepared.clip_grad_norm_(parameters, norm))
 
     def _log(self, losses: Mapping[str, Tensor | float]) -> None:
         """Report losses now and then; a loss that is not finite ends the training."""

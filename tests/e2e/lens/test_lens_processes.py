@@ -19,6 +19,10 @@ DUMP = (
     "cpu",
 )
 TUNED = ("tuned", "lm-d32", *DUMP, "--method.batch_size", "32", "--steps", "8")
+CONSISTENCY = (
+    "consistency", "lm-d32", *DUMP, "--method.layer", "1", "--method.batch_size", "16", "--method.tokens", "3", "--method.kl.start", "1",
+    "--method.warm_start.steps", "2", "--method.reference.start", "0.1", "--steps", "6",
+)  # fmt: skip
 NLA = (
     "nla", "lm-d32", *DUMP, "--method.layer", "1", "--method.sft_steps", "3", "--method.batch_size", "4", "--method.prompts", "2",
     "--method.group", "3", "--method.max_tokens", "5", "--method.eval_rows", "4", "--steps", "6",
@@ -48,7 +52,11 @@ def losses(words, n_processes, home):
 
 @pytest.mark.parametrize(
     "words",
-    [pytest.param(TUNED, id="tuned", marks=pytest.mark.slow), pytest.param(NLA, id="nla", marks=pytest.mark.nightly)],
+    [
+        pytest.param(TUNED, id="tuned", marks=pytest.mark.slow),
+        pytest.param(CONSISTENCY, id="consistency", marks=pytest.mark.nightly),
+        pytest.param(NLA, id="nla", marks=pytest.mark.nightly),
+    ],
 )
 def test_two_processes_have_the_losses_of_one(words, tmp_path):
     one, two = losses(words, 1, tmp_path / "one"), losses(words, 2, tmp_path / "two")

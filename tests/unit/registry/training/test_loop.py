@@ -243,6 +243,20 @@ def test_processes_take_turns_at_the_batches_of_an_update(toy):
     assert taken == {0: [0, 2, 4, 6], 1: [1, 3, 5, 7]}
 
 
+@pytest.mark.parametrize("prepared", [False, True])
+def test_accelerate_scales_losses_and_clips_only_where_it_has_prepared_a_model(toy, prepared):
+    """An engine, or a scale for half precision, that knows nothing of the model would fail or leave scaled gradients."""
+    calls, rank = [], Rank(0)
+    rank._models = [object()] if prepared else []
+    rank.backward = lambda loss: (calls.append("backward"), loss.backward())
+    rank.clip_grad_norm_ = lambda parameters, norm: (
+        calls.append("clip"),
+        torch.nn.utils.clip_grad_norm_(parameters, norm),
+    )[1]
+    train(toy(), TrainingConfig(steps=2, clip_norm=1.0, checkpoint_every=None), 0, Tools(accelerator=rank))
+    assert calls == (["backward", "clip"] * 2 if prepared else [])
+
+
 def test_batches_that_cannot_be_shared_are_refused_and_others_left_to_the_trainable(toy):
     shared, own = toy(), toy()
     shared.shares_batches = True

@@ -99,6 +99,11 @@ class ConsistencyTraining:
         listed = [{"name": name, "params": list(parameters), "lr": lr} for name, parameters, lr in groups]
         return [group for group in listed if group["params"]]
 
+    @property
+    def shares_batches(self) -> bool:
+        """Whether processes may share the batches of an update: not with a controller, which learns from every batch in turn."""
+        return self.target is None
+
     def optimisers(self) -> Mapping[str, Optimizer]:
         """AdamW over all that is trained."""
         return {"bottleneck": self._optimiser}

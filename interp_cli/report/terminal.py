@@ -29,6 +29,7 @@ _MAX_EDGES = 20
 _MAX_CAPTIONS = 6
 _MAX_SHOWN_ROWS = 24
 _ROWS_OF_LONG_TABLES = 10
+_COLUMNS_OF_A_LIST = 3
 
 
 def has_colour(console: Console) -> bool:
@@ -195,8 +196,12 @@ def _marked_text(figure: MarkedText, console: Console) -> RenderableType:
 
 
 def table_renderable(table: Table, max_rows: int = _MAX_SHOWN_ROWS) -> RenderableType:
-    """A table whose numbers stand to the right; of one with more than ``max_rows`` only the first ten are shown, the others counted."""
-    n_shown = len(table.rows) if len(table.rows) <= max_rows else min(max_rows, _ROWS_OF_LONG_TABLES)
+    """A table whose numbers stand to the right; of a long one the first rows are shown, the others counted.
+
+    Above ``max_rows`` rows, a list of names and values shows so many of them, a wider table ten.
+    """
+    is_list = len(table.columns) <= _COLUMNS_OF_A_LIST
+    n_shown = len(table.rows) if len(table.rows) <= max_rows else max_rows if is_list else _ROWS_OF_LONG_TABLES
     numeric = [
         bool(table.rows) and all(isinstance(row[i], (int, float)) or row[i] is None for row in table.rows)
         for i in range(len(table.columns))

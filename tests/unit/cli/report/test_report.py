@@ -2,6 +2,7 @@
 
 import json
 import re
+from io import StringIO
 
 import pytest
 
@@ -186,3 +187,17 @@ def test_names_in_tables_stay_on_one_line_and_long_texts_do_not():
 
     shown = str(table_html(Table(("model", "note"), (("./my-lm", "many words " * 9),))))
     assert '<td class="name">./my-lm</td><td>many words' in shown
+
+
+@pytest.mark.parametrize(("n_columns", "n_rows", "n_shown"), [(2, 24, 24), (2, 30, 24), (4, 24, 24), (4, 30, 10)])
+def test_a_long_table_shows_its_first_rows_and_counts_the_others(n_columns: int, n_rows: int, n_shown: int):
+    from rich.console import Console
+
+    from interp_cli.report.terminal import table_renderable
+
+    console = Console(width=80, file=StringIO())
+    rows = tuple(("row", *(float(i) for _ in range(n_columns - 1))) for i in range(n_rows))
+    console.print(table_renderable(Table(tuple("abcd"[:n_columns]), rows)))
+    lines = console.file.getvalue().splitlines()
+    assert sum(line.startswith("row") for line in lines) == n_shown
+    assert (f"and {n_rows - n_shown} more rows" in lines[-1]) == (n_rows > n_shown)

@@ -202,10 +202,10 @@ def _opened(run: Run, shell: _Shell) -> Iterator[Context]:
 
 
 def _finish(context: Context, result: Result, shell: _Shell) -> None:
-    """Keep what the stage found; one that was stopped before it found anything was interrupted."""
-    track_result(context, result)
-    if shell.flag.signum is not None and not result.scalars and not result.tables:
+    """Keep what the stage found; after a signal that may be a part only, so the run was interrupted whatever it found."""
+    if shell.flag.signum is not None:
         raise InterruptedRunError(shell.flag.signum)
+    track_result(context, result)
     if shell.processes.is_main:
         context.run.finish(result.to_json())
 

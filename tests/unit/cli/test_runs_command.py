@@ -1,6 +1,8 @@
 """``interp runs``, in process, with a stage that stops once."""
 
 import json
+import os
+import signal
 from dataclasses import dataclass
 
 import pytest
@@ -108,3 +110,22 @@ def test_a_running_run_is_neither_resumed_nor_removed(stopped, capsys):
     assert run(["runs", "rm", stopped.id]) == 2
     assert "is running" in capsys.readouterr().err
     assert run(["runs", "rm", "--force", stopped.id]) == 0
+
+
+def test_a_stage_that_gives_back_a_part_after_a_signal_was_interrupted(monkeypatch: pytest.MonkeyPatch):
+    def part(config: Config, ctx) -> Result:
+        for done in range(config.steps):
+            if ctx.stopping:
+                return Result(scalars={"done": done})
+            os.kill(os.getpid(), signal.SIGTERM)
+        return Result(scalars={"done": config.steps})
+
+    stage = Stage("count", "count", Config, part)
+    monkeypatch.setattr(execution, "find_stage", lambda name: (METHOD, stage))
+    from interp_cli.stage_run import resolve_stage
+
+    resolved, options = resolve_stage(stage, ["--no-report"])
+    with pytest.raises(InterruptedRunError, match="interp runs resume") as caught:
+        execution.execute(METHOD, stage, resolved, options, [])
+    assert caught.value.exit_code == 143
+    assert RunStore(layout().runs).get("last").state is RunState.INTERRUPTED

@@ -22,6 +22,9 @@ _SAID = {"argv": "command line", "parent": "part of"}
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Home folder instead of INTERP_HOME.")]
+Device = Annotated[
+    str | None, typer.Option("--device", help="Compute here instead of where the run did: cpu, cuda, cuda:1, mps.")
+]
 RunName = Annotated[
     str, typer.Argument(help="Id, its beginning or ending, 'last', or a folder.", autocompletion=run_names)
 ]
@@ -113,8 +116,8 @@ def remove_runs(
 
 
 @app.command("resume")
-def resume_run(run: RunName = "last", json: Json = False, out: Out = None) -> int:
-    """Go on with a run that was interrupted or failed, in its own folder."""
+def resume_run(run: RunName = "last", device: Device = None, json: Json = False, out: Out = None) -> int:
+    """Go on with a run that was interrupted or failed, in its own folder, on any machine that has that folder."""
     found = RunStore(layout(out).runs).get(run)
     if found.state in (RunState.RUNNING, RunState.CREATED):
         raise UsageError(f"run {found.id} is running (process {found.status['pid']} on {found.status['host']})")
@@ -122,13 +125,14 @@ def resume_run(run: RunName = "last", json: Json = False, out: Out = None) -> in
         raise UsageError(f"run {found.id} is done", f"to do it again: interp runs rerun {found.id}")
     from interp_cli import execution
 
-    return execution.resume(found, _options(found, json, out)).exit_code
+    return execution.resume(found, _options(found, device, json, out)).exit_code
 
 
 @app.command("rerun")
 def rerun(
     run: RunName = "last",
     seed: Annotated[int | None, typer.Option("--seed", help="Another seed.")] = None,
+    device: Device = None,
     json: Json = False,
     out: Out = None,
 ) -> int:
@@ -139,14 +143,14 @@ def rerun(
     found = RunStore(layout(out).runs).get(run)
     method, stage = execution.find_stage(found.command)
     resolved = resolve(stage.config_type, [(str(found.path / "config.yaml"), found.config)])
-    options = _options(found, json, out)
+    options = _options(found, device, json, out)
     options.seed = options.seed if seed is None else seed
     words = found.record["argv"][1 + len(found.command.split()) :]
     return execution.execute(method, stage, resolved, options, words).exit_code
 
 
-def _options(run: Run, json: bool, out: Path | None) -> Any:
-    """The shell's options that the run had; output and home are those of this command."""
+def _options(run: Run, device: str | None, json: bool, out: Path | None) -> Any:
+    """The shell's options that the run had; output and home are those of this command, and the device if it names one."""
     from interp_cli.options import StageOptions
     from interp_registry.config_io import resolve
 
@@ -154,4 +158,5 @@ def _options(run: Run, json: bool, out: Path | None) -> Any:
     options = resolve(StageOptions, [(str(run.path / "record.json"), stored)]).config
     options.json, options.resume, options.dry_run, options.explain_config = json, None, False, False
     options.out = out if out is not None else options.out
+    options.device = device if device is not None else options.device
     return options

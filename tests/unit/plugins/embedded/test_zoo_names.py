@@ -49,4 +49,5 @@ def test_an_untrained_control_is_made_once_in_the_cache_and_is_the_same_every_ti
 
 def test_an_untrained_control_has_the_configuration_of_its_trained_model(tmp_path):
     control = json.loads((zoo.folder("lm-d64-init", tmp_path) / "config.json").read_text())
-    assert control == json.loads((zoo.folder("lm-d64") / "config.json").read_text())
+    trained = json.loads((zoo.folder("lm-d64") / "config.json").read_text())
+    assert control | {"transformers_version": ""} == trained | {"transformers_version": ""}

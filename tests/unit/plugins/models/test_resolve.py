@@ -1,13 +1,16 @@
 """Names are looked up, never guessed; what cannot be had is said in one line (default tier)."""
 
 import json
+import socket
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pytest
 import timm
 import tiny_models
+from huggingface_hub import HfApi, close_session
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 from transformers import AutoModel, AutoModelForCausalLM, CLIPImageProcessor
 
@@ -252,30 +255,45 @@ def test_timm_models_are_not_quantised() -> None:
     assert HuggingFaceModelConfig(name="x").quantize is None
 
 
-def test_a_hub_that_cannot_be_reached_is_asked_once_and_not_for_half_a_minute(monkeypatch) -> None:
+@pytest.mark.parametrize("listens", [True, False], ids=["it accepts and never answers", "it is not there"])
+def test_a_hub_that_does_not_answer_is_asked_once_and_not_for_half_a_minute(monkeypatch, listens) -> None:
     from interp_plugins.models import fetching
 
-    calls: list[tuple[str, int]] = []
-
-    def refuse(address, timeout):
-        calls.append(address)
-        raise OSError("no network")
-
-    monkeypatch.setattr(fetching, "is_offline", lambda: False)
-    monkeypatch.setattr(fetching.socket, "create_connection", refuse)
-    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(fetching.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(fetching.constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
     fetching.hub_answers.cache_clear()
-    try:
-        for _ in range(2):
-            with pytest.raises(OfflineError, match="not in the local cache"):
-                fetching.require_hub_or_cache("some/model")
-        assert len(calls) == 1
-        monkeypatch.setenv("HTTPS_PROXY", "http://proxy")
-        fetching.hub_answers.cache_clear()
-        fetching.require_hub_or_cache("some/model")
-    finally:
-        fetching.hub_answers.cache_clear()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(fetching.constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        if not listens:
+            server.close()
+        begin = time.monotonic()
+        try:
+            for _ in range(2):
+                with pytest.raises(OfflineError, match="not in the local cache"):
+                    fetching.require_hub_or_cache("some/model")
+            assert fetching.hub_answers.cache_info().misses == 1
+            assert time.monotonic() - begin < 5
+        finally:
+            fetching.hub_answers.cache_clear()
+            close_session()
+
+
+def test_every_request_to_the_hub_has_an_end(monkeypatch) -> None:
+    """Also those for which its library sets none, such as the one for what a repository holds."""
+    from interp_plugins.models import fetching
+
+    monkeypatch.setattr(fetching.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(fetching.constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
+    fetching.hub_answers.cache_clear()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(fetching.constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        try:
+            assert not fetching.hub_answers()
+            with pytest.raises(OfflineError, match="stopped answering while some/model"), clear_errors("some/model"):
+                HfApi(f"http://127.0.0.1:{server.getsockname()[1]}").model_info("some/model")
+        finally:
+            fetching.hub_answers.cache_clear()
+            close_session()
 
 
 def test_a_folder_whose_name_no_function_can_have_is_found_without_importing_timm(folders, monkeypatch):

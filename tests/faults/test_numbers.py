@@ -82,6 +82,19 @@ def test_every_metric_scores_odd_features_or_says_why_not(case: str):
     assert scored >= (5 if len(x) < N else 20)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_features_in_half_precision_have_the_results_of_the_same_numbers_in_float32(dtype: torch.dtype):
+    def outcome(x: Tensor, name: str) -> float | str:
+        try:
+            return float(interp.align([x], [drawn(len(x), 5, seed=1)], metric=name).scores[0, 0])
+        except DataError as error:
+            return str(error)
+
+    for case, x in {**ODD, **IMPOSSIBLE}.items():
+        for name in ("cka", "mutual_knn", "svcca", "procrustes"):
+            assert outcome(x.to(dtype), name) == outcome(x.to(dtype).float(), name), (case, name)
+
+
 def test_identical_inputs_of_duplicates_score_at_the_top():
     x = ODD["duplicate rows"]
     for name in ("cka", "mutual_knn", "jaccard_knn"):

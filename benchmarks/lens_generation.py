@@ -42,7 +42,8 @@ def batch(parts):
 
 
 def bottleneck(parts, rows, **settings):
-    config = ConsistencyConfig(**settings)
+    straight = {"through_words": True, "order": "forward", "kl": ScheduleConfig(start=0.0)}
+    config = ConsistencyConfig(**(straight | settings))
     a = rows.activations
     moments = Statistics(
         a.mean(0), a.std(0), float(a.norm(dim=1).mean()), float(a.abs().max()), float(a.var(0).sum()), 1.0

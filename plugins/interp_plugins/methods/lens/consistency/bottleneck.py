@@ -89,19 +89,22 @@ class Decoder(nn.Module):
         typical = vocabulary.table.float().norm(dim=1).mean()
         self.register_buffer("scale", typical / max(statistics.mean_norm, torch.finfo(torch.float32).tiny))
         self._vocabulary = vocabulary
+        self._backward = config.order == "backward"
 
     def write(self, activations: Float[Tensor, "n d"], how: Sampling) -> Generated:
-        """Explanations of activations."""
+        """Explanations of activations, in the order in which they are read, whatever the order of writing."""
         assert isinstance(self.network, PreTrainedModel)  # noqa: S101 - a clone of one
-        return generate(self.network, self._vocabulary.table, self._prompt(activations), how)
+        written = generate(self.network, self._vocabulary.table, self._prompt(activations), how)
+        return written.turned() if self._backward else written
 
     def logits(self, activations: Float[Tensor, "n d"], token_ids: Int[Tensor, "n t"]) -> Float[Tensor, "n t v"]:
-        """What each of these tokens would be drawn from if the ones before it had been written."""
+        """What each of these tokens would be drawn from if the ones written before it had been written; all in reading order."""
         table = self._vocabulary.table
         prompt = self._prompt(activations)
-        embeds = torch.cat([prompt, table[token_ids[:, :-1]]], 1)
+        written = token_ids.flip(1) if self._backward else token_ids
+        embeds = torch.cat([prompt, table[written[:, :-1]]], 1)
         logits = self.network(inputs_embeds=embeds, use_cache=False).logits[:, prompt.shape[1] - 1 :]
-        return forbid(logits.float(), self._vocabulary.forbidden)
+        return forbid((logits.flip(1) if self._backward else logits).float(), self._vocabulary.forbidden)
 
     def _prompt(self, activations: Float[Tensor, "n d"]) -> Float[Tensor, "n p e"]:
         given = self.adapter(activations.to(self.adapter.weight.dtype) * self.scale)

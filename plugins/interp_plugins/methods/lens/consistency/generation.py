@@ -70,6 +70,11 @@ class Generated:
         """Log-probability of each token under ``softmax(logits)``, in nats."""
         return self.logits.log_softmax(-1).gather(-1, self.token_ids[..., None])[..., 0]
 
+    def turned(self) -> "Generated":
+        """The same tokens from the last that was written to the first."""
+        choices = None if self.choices is None else self.choices.flip(1)
+        return Generated(self.embeddings.flip(1), self.token_ids.flip(1), choices, self.logits.flip(1))
+
 
 def gumbel_noise(shape: torch.Size, like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Standard Gumbel noise, ``-log(E)`` with E exponential, in the kind of ``like``."""

@@ -35,6 +35,7 @@ class Weights:
     """The schedules of a configuration over a number of steps."""
 
     tau: Schedule
+    writing: Schedule
     mse: Schedule
     kl: Schedule
     fluency: Schedule
@@ -131,7 +132,8 @@ class Objective:
         """
         given = rows.activations.to(self.bottleneck.parts.device)
         both = torch.cat([given, given.roll(1, 0)]) if self.bottleneck.config.dual_path else given
-        written = self.bottleneck.decoder.write(both, how)
+        with torch.set_grad_enabled(self.bottleneck.config.through_words and torch.is_grad_enabled()):
+            written = self.bottleneck.decoder.write(both, how)
         made = self.bottleneck.encoder.read(written.embeddings)
         terms: dict[str, Tensor] = {"mse": relative_error(made, both, self.variance)}
         weights = {"mse": self.weights.mse(step)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 from torch.optim import AdamW, Optimizer
@@ -27,7 +27,7 @@ from interp_plugins.methods.lens.dumped import Dump, Rows
 from interp_registry.errors import DataError
 from interp_registry.tensors.seeding import generator
 from interp_registry.training.config import TrainingConfig
-from interp_registry.training.schedules import Schedule
+from interp_registry.training.schedules import Schedule, parse_duration
 
 __all__ = ["ConsistencyTraining", "Labels", "labels_of"]
 
@@ -37,12 +37,17 @@ _REFERENCE = "reference."
 
 @dataclass(frozen=True)
 class Labels:
-    """Texts for a supervised step. Axes: n rows, t tokens."""
+    """Texts that a decoder is to write. Axes: n rows, t tokens."""
 
     token_ids: Int[Tensor, "n t"]
     """Tokens; what is no label is token 0."""
-    real: Bool[Tensor, "n"]
-    """Rows that have a label: their text has as many tokens up to the activation's."""
+    given: Bool[Tensor, "n t"]
+    """Tokens that are labels: those that the text has between its beginning and the activation's token."""
+
+    @property
+    def real(self) -> Bool[Tensor, "n"]:
+        """Rows whose label is whole."""
+        return self.given.all(1)
 
 
 def labels_of(rows: Rows, tokens: int, special: Bool[Tensor, "v"], *, from_start: bool) -> Labels:
@@ -54,14 +59,13 @@ def labels_of(rows: Rows, tokens: int, special: Bool[Tensor, "v"], *, from_start
         special: Tokens that a label must not hold.
         from_start: The first tokens behind the special ones that the text begins with.
     """
-    ids = rows.token_ids
+    ids, positions = rows.token_ids, rows.positions.to(rows.token_ids.device)
     leading = special.to(ids.device)[ids].long().cumprod(1).sum(1)
-    first = leading if from_start else rows.positions.to(ids.device) - tokens + 1
+    first = leading if from_start else positions - tokens + 1
     where = first[:, None] + torch.arange(tokens, device=ids.device)
-    real = (first >= leading) & (where[:, -1] <= rows.positions.to(ids.device))
     found = ids.gather(1, where.clamp(0, ids.shape[1] - 1))
-    real &= ~special.to(ids.device)[found].any(1)
-    return Labels(found * real[:, None], real)
+    given = (where >= leading[:, None]) & (where <= positions[:, None]) & ~special.to(ids.device)[found]
+    return Labels(found * given, given)
 
 
 class ConsistencyTraining:
@@ -79,7 +83,7 @@ class ConsistencyTraining:
         self.parts, self.config, self.layer = bottleneck.parts, bottleneck.config, bottleneck.layer
         config, layer = self.config, self.layer
         self.seed, self._accumulate = seed, training.accumulate
-        self._warm = min(config.warm_start.steps, training.steps)
+        self._warm = min(parse_duration(config.warm_start.steps, training.steps), training.steps)
         weights = Weights.of(config, training.steps - self._warm)
         self._rate: Schedule = config.rate.build(training.steps)
         variance = dump.statistics(layer).variance
@@ -118,8 +122,12 @@ class ConsistencyTraining:
             self.reference = self._frozen_decoder()
         step = update - self._warm
         noise = generator(self.seed, "explanations", i, device=self.parts.device)
-        how = replace(self._greedy(), tau=self.objective.weights.tau(step), temperature=1.0, generator=noise)
+        weights = self.objective.weights
+        drawn = 1.0 if self.config.through_words else 0.0
+        how = replace(self._greedy(), tau=weights.tau(step), temperature=drawn, generator=noise)
         losses = self.objective(rows, step, how, self.controller.weight, self.reference)
+        if used(self.config.writing):
+            losses |= self._taught(rows, losses["loss"], weights.writing(step))
         if self.target is not None:
             self.controller.update(float(losses["explanation_nll"]) - self.target)
         return losses
@@ -133,21 +141,44 @@ class ConsistencyTraining:
 
     def _supervised(self, rows: Rows) -> dict[str, Tensor | float]:
         """The decoder is to write given texts, the encoder to read them."""
-        bottleneck = self.bottleneck
-        vocabulary = bottleneck.vocabulary
-        captions = self.config.warm_start.labels == "caption"
-        labels = labels_of(rows, self.config.tokens, vocabulary.forbidden.cpu(), from_start=captions)
+        labels, device = self._labels(rows), self.parts.device
+        writing = self._writing(rows, labels)
         if not labels.real.any():
+            return {"loss": writing, "writing": writing}
+        whole, given = labels.token_ids[labels.real].to(device), rows.activations[labels.real].to(device)
+        read = self.bottleneck.encoder.read(self.bottleneck.vocabulary.table[whole])
+        reading = relative_error(read, given, self.objective.variance)
+        return {"loss": writing + reading, "writing": writing, "mse": reading}
+
+    def _taught(self, rows: Rows, loss: Tensor | float, weight: float) -> dict[str, Tensor | float]:
+        """The loss with that of the labels on top."""
+        writing = self._writing(rows, self._labels(rows))
+        return {"loss": loss + weight * writing, "writing": writing}
+
+    def _labels(self, rows: Rows) -> Labels:
+        captions = self.config.warm_start.labels == "caption"
+        special = self.bottleneck.vocabulary.forbidden.cpu()
+        return labels_of(rows, self.config.tokens, special, from_start=captions)
+
+    def _writing(self, rows: Rows, labels: Labels) -> Float[Tensor, ""]:
+        """Nats per token of labels under the decoder.
+
+        Written backward, a label whose beginning is missing is written as far as it goes; forward, only whole ones are.
+
+        Raises:
+            DataError: No row has a label.
+        """
+        device = self.parts.device
+        whole = labels.real[:, None]
+        taught = (labels.given if self.config.order == "backward" else labels.given & whole).to(device)
+        if not taught.any():
             raise DataError(
                 f"no activation of a batch has {self.config.tokens} tokens before it",
-                "dump later positions (--positions random:4,min:8) or write fewer tokens",
+                "dump later positions (--positions random:4,min:8), write fewer tokens, or write them backward",
             )
-        device = self.parts.device
-        ids, given = labels.token_ids[labels.real].to(device), rows.activations[labels.real].to(device)
-        logits = bottleneck.decoder.logits(given, ids)
-        writing = functional.cross_entropy(logits.flatten(0, 1), ids.flatten())
-        reading = relative_error(bottleneck.encoder.read(vocabulary.table[ids]), given, self.objective.variance)
-        return {"loss": writing + reading, "writing": writing, "mse": reading}
+        ids = labels.token_ids.to(device)
+        logits = self.bottleneck.decoder.logits(rows.activations.to(device), ids)
+        return functional.cross_entropy(logits[taught], ids[taught])
 
     def _frozen_decoder(self) -> Decoder:
         shared = {id(p): p for p in self.bottleneck.decoder.parameters() if not p.requires_grad}

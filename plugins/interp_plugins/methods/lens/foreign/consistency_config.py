@@ -87,11 +87,14 @@ def translate(given: Mapping[str, Any], steps: int | None = None) -> Translation
         "entropy": {"start": 0.0},
         "control": {"excess": None},
         "reference": {"start": 0.0},
-        "warm_start": {"steps": 0},
         "dual_path": True,
         "resample_ablation": True,
         "stop_gradient_partner": False,
         "trainable": "projections",
+        "order": "forward",
+        "through_words": True,
+        "writing": {"start": 0.0},
+        "warm_start": {"steps": "0"},
     }
     made = _Made({"method": method, "positions": "random:1,min:5", "training": {"steps": total}}, total)
     flat = _flat(given)

@@ -6,16 +6,25 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from interp_plugins.methods.lens.consistency.config import ConsistencyConfig
+from interp_plugins.methods.lens.consistency.config import ConsistencyConfig, ControlConfig, WarmStartConfig
 from interp_plugins.methods.lens.consistency.generation import Sampling
 from interp_plugins.methods.lens.consistency.lens import ConsistencyLens
+from interp_plugins.methods.lens.consistency.training import labels_of
 from interp_plugins.methods.lens.contract import Explains, Explanation, Lens, ReadsText, Reconstructs, Trains
 from interp_plugins.methods.lens.dumped import DumpOutline, Rows, Statistics
 from interp_plugins.methods.lens.parts import Parts, mask_of
 from interp_registry.errors import ConfigError, DataError, UsageError
+from interp_registry.training.schedules import ScheduleConfig
 
 LAYER = 2
-PROMPTS = {"decoder_prompt": "<activation> w5 w6", "encoder_prompt": "w1 <text> w7"}
+PROMPTS = {"decoder_prompt": "<activation> w5 w6", "encoder_prompt": "w1 <text> w7", "tokens": 6, "learning_rate": 1e-3}
+STRAIGHT = {
+    "through_words": True,
+    "warm_start": WarmStartConfig(steps="0"),
+    "writing": ScheduleConfig(start=0.0),
+    "kl": ScheduleConfig(start=0.0),
+}
+"""The gradient of the errors runs through the words, and nothing else teaches the decoder."""
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +92,7 @@ def trainable(lens, source, rows, steps=4):
 def test_what_is_trained_has_a_gradient_at_once_and_one_rate_and_what_is_frozen_has_none(
     model, source, rows, settings, clones
 ):
-    lens = build(model, source, batch_size=16, **settings)
+    lens = build(model, source, batch_size=16, **(STRAIGHT | settings))
     training = trainable(lens, source, rows)
     training.step(0)["loss"].backward()
     named = dict(lens.bottleneck.named_parameters())
@@ -133,8 +142,9 @@ def test_the_encoder_starts_as_the_frozen_model_without_final_norm(model, source
     assert_close(lens.read_tokens(tokens, LAYER), expected[:, -1], atol=1e-4, rtol=1e-4)
 
 
-def test_tokens_that_are_read_and_tokens_that_are_scored_agree_with_what_was_written(model, source, rows):
-    lens = build(model, source)
+@pytest.mark.parametrize("order", ["backward", "forward"])
+def test_tokens_that_are_read_and_tokens_that_are_scored_agree_with_what_was_written(model, source, rows, order):
+    lens = build(model, source, order=order)
     with torch.no_grad():
         how = Sampling(6, generator=torch.Generator().manual_seed(0), forbidden=lens.bottleneck.vocabulary.forbidden)
         written = lens.bottleneck.decoder.write(rows.activations, how)
@@ -143,6 +153,58 @@ def test_tokens_that_are_read_and_tokens_that_are_scored_agree_with_what_was_wri
         )
         read = lens.bottleneck.encoder.read(written.embeddings)
     assert_close(lens.read_tokens(written.token_ids, LAYER), read, atol=1e-5, rtol=1e-5)
+
+
+def test_written_backward_the_last_word_that_is_read_is_the_first_that_is_chosen(model, source, rows):
+    lens, forward = build(model, source), build(model, source, order="forward")
+    how = Sampling(6, temperature=0.0, forbidden=lens.bottleneck.vocabulary.forbidden)
+    written, same = (one.bottleneck.decoder.write(rows.activations, how) for one in (lens, forward))
+    assert torch.equal(written.token_ids, same.token_ids.flip(1))
+    assert torch.equal(written.embeddings, lens.bottleneck.vocabulary.table[written.token_ids])
+    assert_close(written.logprobs, same.logprobs.flip(1))
+
+
+def test_labels_are_the_tokens_up_to_the_activation_as_far_as_the_text_has_any(rows):
+    special = torch.zeros(64, dtype=torch.bool)
+    special[int(rows.token_ids[0, 0])] = True
+    labels = labels_of(rows, 9, special, from_start=False)
+    here, ids = int(rows.positions[0]), rows.token_ids[0].tolist()
+    n_given = int(labels.given[0].sum())
+    assert n_given == min(9, here)  # all but the special token that the text begins with
+    assert labels.token_ids[0, 9 - n_given :].tolist() == ids[here - n_given + 1 : here + 1]
+    assert not labels.token_ids[0, : 9 - n_given].any()
+    captions = labels_of(rows, 3, special, from_start=True)
+    assert captions.token_ids[0].tolist() == ids[1:4]
+    assert captions.real.all()
+
+
+def test_by_default_the_decoder_learns_from_labels_alone_and_the_encoder_from_what_it_writes(model, source, rows):
+    lens = build(model, source, batch_size=16, warm_start=WarmStartConfig(steps="0"))
+    training = trainable(lens, source, rows)
+    losses = training.step(0)
+    losses["mse"].backward(retain_graph=True)
+    grads = {name: value.grad for name, value in lens.bottleneck.named_parameters() if value.requires_grad}
+    assert all(grad is None for name, grad in grads.items() if name.startswith("decoder"))
+    assert grads["encoder.adapter.weight"].abs().sum() > 0
+    losses["writing"].backward()
+    assert lens.bottleneck.decoder.adapter.weight.grad.abs().sum() > 0
+    whole = losses["mse"] + 0.05 * losses["kl"] + losses["writing"]
+    assert_close(losses["loss"], whole)
+
+
+def test_the_steps_of_the_default_training_lower_both_losses(model, source, rows):
+    lens = build(model, source, batch_size=16, rate=ScheduleConfig())
+    training = trainable(lens, source, rows, steps=30)
+    optimiser = training.optimisers()["bottleneck"]
+    losses = []
+    for number in range(30):
+        found = training.step(number)
+        optimiser.zero_grad()
+        found["loss"].backward()
+        optimiser.step()
+        losses.append({name: float(found[name].detach()) for name in ("writing", "mse") if name in found})
+    assert losses[-1]["writing"] < 0.8 * losses[0]["writing"]
+    assert losses[-1]["mse"] < 0.8 * losses[9]["mse"]  # 9: the first after the warm start
 
 
 def test_it_has_the_abilities_of_a_text_bottleneck(model, source):
@@ -212,6 +274,10 @@ def test_layers_that_were_not_dumped_are_refused(model, source, rows):
         ({"encoder_prompt": "<text> <text>"}, "has not exactly one <text>"),
         ({"tokens": 0}, "too few"),
         ({"resample_ablation": True}, "no other row"),
+        ({"fluency": ScheduleConfig(start=0.1)}, "does not reach the decoder"),
+        ({"control": ControlConfig(excess=1.0)}, "does not reach the decoder"),
+        ({"through_words": True, "fluency_form": "kl"}, "writes backward"),
+        (STRAIGHT | {"reference": ScheduleConfig(start=0.1)}, "no warm start"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):

@@ -121,6 +121,7 @@ def test_weights_follow_their_schedules_and_a_late_ramp_is_zero_until_then():
     config = ConsistencyConfig(
         tau=ScheduleConfig(shape="cosine", start=2.0, end=0.5, reach="last"),
         fluency=ScheduleConfig(shape="linear", start=0.0, end=0.1, hold="60%", reach="last"),
+        through_words=True,
     )
     weights = Weights.of(config, 100)
     assert (weights.tau(0), weights.tau(99), weights.tau(500)) == (2.0, 0.5, 0.5)
@@ -130,7 +131,7 @@ def test_weights_follow_their_schedules_and_a_late_ramp_is_zero_until_then():
     assert weights.fluency(99) == pytest.approx(0.1)
     assert weights.mse(0) == weights.mse(99) == 1.0
     assert used(config.fluency)
-    assert not used(config.kl)
+    assert not used(config.entropy)
 
 
 @pytest.mark.parametrize("tau", [ScheduleConfig(start=0.0), ScheduleConfig(shape="linear", start=1.0, end=0.0)])

@@ -21,7 +21,7 @@ DUMP = (
 TUNED = ("tuned", "lm-d32", *DUMP, "--method.batch_size", "32", "--steps", "8")
 CONSISTENCY = (
     "consistency", "lm-d32", *DUMP, "--method.layer", "1", "--method.batch_size", "16", "--method.tokens", "3", "--method.kl.start", "1",
-    "--method.through_words", "true",
+    "--method.through_words",
     "--method.warm_start.steps", "2", "--method.reference.start", "0.1", "--steps", "6",
 )  # fmt: skip
 NLA = (

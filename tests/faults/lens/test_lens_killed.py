@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 TRAINING = ("--limit", "300", "--training.log-every", "1", "--training.checkpoint-every", "4")
 CONSISTENCY = (
     "--layers", "1", "--positions", "random:1,min:6", "--method.batch_size", "16", "--method.tokens", "3", "--method.kl.start", "1",
-    "--method.through_words", "true",
+    "--method.through_words",
     "--method.warm_start.steps", "8", "--method.reference.start", "0.1", "--method.control.excess", "0.5", "--steps", "40",
 )  # fmt: skip
 NLA = (

@@ -213,3 +213,15 @@ def broken_model(tmp_path: Path) -> Callable[[float], Path]:
         return folder
 
     return make
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["infonce", "cka", "svd", "clip_svd"])
+def test_losses_leave_mixed_precision_alone(name: str, kind: torch.dtype):
+    source = torch.Generator().manual_seed(0)
+    x, y = torch.randn(32, 16, generator=source), torch.randn(32, 16, generator=source)
+    loss = interp.loss(name)
+    with torch.autocast("cpu", kind):
+        mixed, constant = loss(x, y), loss(torch.full((32, 16), 3.0), y)
+    torch.testing.assert_close(mixed, loss(x, y), rtol=0, atol=0)
+    assert torch.isfinite(constant)

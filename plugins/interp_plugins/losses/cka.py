@@ -8,11 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp_plugins.losses.config import CkaLoss
-from interp_plugins.losses.rows import center_columns, check_pair, raise_precision
+from interp_plugins.losses.rows import center_columns, check_pair, full_precision, raise_precision
 
 __all__ = ["Cka", "debiased_linear_cka", "earlier_cka", "linear_cka"]
 
 
+@full_precision
 def linear_cka(x: Float[Tensor, "n d"], y: Float[Tensor, "n e"], *, center: bool = True) -> Float[Tensor, ""]:
     r"""Linear CKA in [0, 1] (Kornblith et al. 2019, eq. 3, in feature space).
 
@@ -33,6 +34,7 @@ def linear_cka(x: Float[Tensor, "n d"], y: Float[Tensor, "n e"], *, center: bool
     return cross / (own_x * own_y).clamp_min(torch.finfo(x.dtype).tiny)
 
 
+@full_precision
 def debiased_linear_cka(x: Float[Tensor, "n d"], y: Float[Tensor, "n e"]) -> Float[Tensor, ""]:
     """Linear CKA from the unbiased HSIC estimate; about 0 for independent data, 1 for equal, may be slightly negative.
 
@@ -47,6 +49,7 @@ def debiased_linear_cka(x: Float[Tensor, "n d"], y: Float[Tensor, "n e"]) -> Flo
     return (k * m).sum() / variance.sqrt()
 
 
+@full_precision
 def earlier_cka(x: Float[Tensor, "n d"], y: Float[Tensor, "n e"], *, center: bool = True) -> Float[Tensor, ""]:
     """The earlier study's alignment: Gram matrices and an absolute 1e-8 in the denominator, so it depends on the scale."""
     check_pair(x, y)

@@ -9,11 +9,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from interp_plugins.losses.config import InfoNceLoss
-from interp_plugins.losses.rows import check_pair, raise_precision, unit_rows
+from interp_plugins.losses.rows import check_pair, full_precision, raise_precision, unit_rows
 
 __all__ = ["InfoNce", "info_nce"]
 
 
+@full_precision
 def info_nce(
     x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], scale: float | Tensor = 1 / 0.07, *, normalize: bool = True
 ) -> Float[Tensor, ""]:

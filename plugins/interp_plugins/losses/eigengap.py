@@ -8,12 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp_plugins.losses.config import NcutLoss
-from interp_plugins.losses.rows import check_pair, raise_precision, unit_rows
+from interp_plugins.losses.rows import check_pair, full_precision, raise_precision, unit_rows
 from interp_registry.errors import DataError
 
 __all__ = ["NormalisedCutGap", "eigengap_loss", "laplacian_eigenvalues"]
 
 
+@full_precision
 def laplacian_eigenvalues(features: Float[Tensor, "n d"], sigma: float | None = None) -> Float[Tensor, "n"]:
     r"""Eigenvalues, ascending in [0, 2], of :math:`I - D^{-1/2} W D^{-1/2}` with :math:`W = \exp(-d^2/2\sigma^2)`, self loops kept.
 

@@ -3,13 +3,33 @@
 Axis letters: n rows (pairs), d and e features of the two sides.
 """
 
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from interp_registry.errors import DataError
 
-__all__ = ["center_columns", "check_pair", "raise_precision", "unit_rows"]
+__all__ = ["center_columns", "check_pair", "full_precision", "raise_precision", "unit_rows"]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def full_precision(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """The function outside of automatic mixed precision, which would take its matrix products to half precision again."""
+
+    @functools.wraps(function)
+    def compute(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        given = (*args, *kwargs.values())
+        device = next((arg.device.type for arg in given if isinstance(arg, Tensor)), "cpu")
+        with torch.autocast(device, enabled=False):
+            return function(*args, **kwargs)
+
+    return compute
 
 
 def raise_precision(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

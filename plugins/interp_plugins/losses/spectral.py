@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from interp_plugins.losses.config import ClipSvdLoss, Reduction, SvdLoss
-from interp_plugins.losses.rows import center_columns, check_pair, raise_precision, unit_rows
+from interp_plugins.losses.rows import center_columns, check_pair, full_precision, raise_precision, unit_rows
 from interp_registry.errors import DataError
 
 __all__ = ["CrossCovarianceGap", "PairCosineAndGap", "cross_singular_values", "pair_cosine", "spectral_gap_loss"]
 
 
+@full_precision
 def cross_singular_values(
     x: Float[Tensor, "n d"],
     y: Float[Tensor, "n e"],
@@ -58,6 +59,7 @@ def spectral_gap_loss(
     return -alpha * (values[k - 1] - values[k]) - beta * values[:k].sum()
 
 
+@full_precision
 def pair_cosine(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """Mean cosine of the pairs, in [-1, 1].
 

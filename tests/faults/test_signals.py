@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from interp_cli.__main__ import run as interp
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 COMMANDS = {
     "extract": ("extract", "lm-d32", "vit-d32", "--dataset", "shapes", "--limit", "1024", "--shard-rows", "16"),
@@ -88,7 +90,9 @@ def wait_for_progress(run: Path, process: subprocess.Popen[str]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_at_any_moment_ends_the_command_cleanly(tmp_path: Path, name: str, signum: signal.Signals):
+def test_a_signal_at_any_moment_ends_the_command_cleanly(
+    tmp_path: Path, name: str, signum: signal.Signals, capsys: pytest.CaptureFixture[str]
+):
     chance = random.Random(f"{name} {signum}")
     process = start(tmp_path, *COMMANDS[name])
     run = wait_for_run(tmp_path, process)
@@ -103,19 +107,8 @@ def test_a_signal_at_any_moment_ends_the_command_cleanly(tmp_path: Path, name: s
     assert time.monotonic() - begin < 30
     assert "Traceback" not in err
     assert re.search(r"interp runs resume \S+", err)
-    listed = start_and_read("runs", "list", "--out", str(tmp_path), "--json")
-    states = {entry["run"]: entry["state"] for entry in listed["runs"]}
-    assert states[run.name] == "interrupted"
-    verified = subprocess.run(
-        [sys.executable, "-m", "interp_cli", "store", "verify", "--out", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert verified.returncode == 0, verified.stderr
+    assert interp(["runs", "list", "--out", str(tmp_path), "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {entry["run"]: entry["state"] for entry in listed["runs"]}[run.name] == "interrupted"
+    assert interp(["store", "verify", "--out", str(tmp_path)]) == 0
     assert not list(tmp_path.rglob("*.tmp*"))
-
-
-def start_and_read(*words: str) -> dict:
-    done = subprocess.run([sys.executable, "-m", "interp_cli", *words], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])

@@ -50,7 +50,7 @@ def interp(*words, out):
 def commands(steps, batch, tokens):
     """The training of every recipe."""
     for name, settings in RECIPES.items():
-        chosen = {"batch_size": str(batch), "tokens": str(tokens)} | settings
+        chosen = {"batch_size": str(batch), "tokens": str(tokens), "kl.start": "0.05"} | settings
         flags = [f"--method.{key}" if value is None else f"--method.{key}={value}" for key, value in chosen.items()]
         yield name, ["train", "consistency", "lm-d128", "--method.layer", "2", *flags, "--steps", str(steps), *DATA]
     sft = f"--method.sft_steps={steps // 2}"

@@ -47,7 +47,7 @@ def run(config: LensDemoConfig, ctx: RunContext) -> Result:
 
 def estimate(config: LensDemoConfig, _ctx: RunContext) -> Cost:
     """What the demonstration needs on two cores of an ordinary machine."""
-    seconds = 60 + 0.3 * config.tuned_steps + 0.8 * config.steps
+    seconds = 60 + 0.3 * config.tuned_steps + 1.0 * config.steps
     return Cost(seconds=seconds, disk_bytes=200 << 20, memory_bytes=2 << 30, download_bytes=0)
 
 

@@ -49,7 +49,7 @@ class ConsistencyConfig(LensConfig):
 
     layer: int | None = None
     """layer of the activations; default: the dump's only one"""
-    tokens: int = 20
+    tokens: int = 24
     """length of an explanation in tokens"""
     order: Literal["backward", "forward"] = "backward"
     """in which order the decoder writes; backward: the last word first, which is the nearest to the activation's own token and the easiest
@@ -72,7 +72,7 @@ class ConsistencyConfig(LensConfig):
     """of AdamW"""
     weight_decay: float = 0.0
     """of AdamW"""
-    batch_size: int = 192
+    batch_size: int = 224
     """activations per step"""
     tau: ScheduleConfig = field(default_factory=lambda: _weight(1.0))
     """temperature of the straight-through gradient, over the steps after the warm start"""
@@ -83,7 +83,7 @@ class ConsistencyConfig(LensConfig):
     through_words: bool = False
     """draw words at random after the warm start and let the errors' gradient run through them to the decoder (straight-through); without,
     the decoder learns from the labels only, and the encoder reads the likeliest words that the decoder writes"""
-    kl: ScheduleConfig = field(default_factory=lambda: _weight(0.05))
+    kl: ScheduleConfig = field(default_factory=lambda: _weight(0.15))
     """weight of the frozen model's next-token divergence when the reconstruction is swapped in"""
     fluency: ScheduleConfig = field(default_factory=lambda: _weight(0.0))
     """weight of the fluency term; a controller's weight comes on top"""

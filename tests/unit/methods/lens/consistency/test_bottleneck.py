@@ -188,7 +188,7 @@ def test_by_default_the_decoder_learns_from_labels_alone_and_the_encoder_from_wh
     assert grads["encoder.adapter.weight"].abs().sum() > 0
     losses["writing"].backward()
     assert lens.bottleneck.decoder.adapter.weight.grad.abs().sum() > 0
-    whole = losses["mse"] + 0.05 * losses["kl"] + losses["writing"]
+    whole = losses["mse"] + lens.config.kl.start * losses["kl"] + losses["writing"]
     assert_close(losses["loss"], whole)
 
 

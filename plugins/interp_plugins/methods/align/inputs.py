@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+import xxhash
 from jaxtyping import Float
 from torch import Tensor
 
@@ -116,13 +117,8 @@ def repeated_samples(layers: Sequence[Float[Tensor, "n _"]]) -> int:
 
     Such samples were given twice: each is the other's nearest neighbour in every model, whatever the models have learnt.
     """
-    numbers = torch.zeros(layers[0].shape[0], dtype=torch.int64)
-    for layer in layers:
-        rows = np.ascontiguousarray(layer.cpu().numpy())
-        raw = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize)))[:, 0]
-        own = torch.from_numpy(np.unique(raw, return_inverse=True)[1])
-        numbers = torch.stack([numbers, own]).unique(dim=1, return_inverse=True)[1]
-    return len(numbers) - int(numbers.max()) - 1
+    rows = zip(*(np.ascontiguousarray(layer.cpu().numpy()) for layer in layers), strict=True)
+    return layers[0].shape[0] - len({xxhash.xxh3_128_digest(b"".join(row.tobytes() for row in of_all)) for of_all in rows})
 
 
 def _names(

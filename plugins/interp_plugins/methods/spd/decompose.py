@@ -108,10 +108,12 @@ def decompose_together(
         config: What they have in common.
         problem: Target and data.
         points: What each has for itself.
-        tools: Events, stop signal and so on; nothing is kept for a resume.
+        tools: Events, stop signal and so on; single starts go on from its checkpoints, several starts begin anew.
         events_of: Where the losses of the training go, in place of the events of the tools.
     """
-    tools = replace(tools or Tools(), checkpoints=None)
+    tools = tools or Tools()
+    if config.starts.n > 1:
+        tools = replace(tools, checkpoints=None)
     settings = training_config(config)
     with kept_checkpoints(tools) as kept:
         starts = [Starts(0, point.seed) for point in points]

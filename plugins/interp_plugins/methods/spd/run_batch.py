@@ -66,9 +66,8 @@ def run_batch(configs: Sequence[RunConfig], contexts: Sequence[RunContext]) -> l
     experiments = [load_experiment(name, catalog, config.setting, config.changes()) for config in configs]
     problem = load_problem(experiments[0], configs[0].target_seed, contexts[0])
     points = [_point(ctx.seed, one, experiments[0]) for one, ctx in zip(experiments, contexts, strict=True)]
-    tools = replace(
-        tools_of(experiments[0], contexts[0]), events=FanOut([ctx.events for ctx in contexts]), tracker=None
-    )
+    everyone = FanOut([ctx.events for ctx in contexts])
+    tools = replace(tools_of(experiments[0], contexts[0]), events=everyone, tracker=None, checkpoints=None)
     trained = decompose_together(experiments[0], problem, points, tools, lambda batch: _OwnLosses(batch, contexts))
     share = time.process_time() / len(configs)
     return [

@@ -1,5 +1,6 @@
 """Decompositions side by side end where each would have ended alone."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,9 @@ from interp_plugins.methods.spd.batched import BatchedTraining, Point
 from interp_plugins.methods.spd.config import StartsConfig, WarmupConfig
 from interp_plugins.methods.spd.decompose import decompose, decompose_together
 from interp_plugins.methods.spd.training import clip_runs, export_weights
-from interp_registry.errors import UsageError
+from interp_registry.errors import InterruptedRunError, UsageError
+from interp_registry.stores.checkpoint import CheckpointStore
+from interp_registry.training.loop import Tools
 
 POINTS = [
     Point(3),
@@ -72,6 +75,20 @@ def test_warm_up_and_clipping_are_those_of_each_run(tiny):
     config.steps, config.warmup, config.initial = 8, WarmupConfig(steps=5), "random"
     config.clip_components, config.clip_importance = 1e-3, 1e-3
     compare(config, problem, [Point(3), Point(5, coeffs={"importance_minimality": 5.0})])
+
+
+def test_seeds_side_by_side_go_on_from_a_checkpoint_to_the_same_weights(tiny, tmp_path):
+    config, problem = tiny
+    config.steps = 12
+    points, asked = [Point(0), Point(3)], itertools.count()
+    whole = decompose_together(config, problem, points)
+    kept = Tools(checkpoints=CheckpointStore(tmp_path))
+    with pytest.raises(InterruptedRunError):
+        decompose_together(config, problem, points, replace(kept, stop=lambda: next(asked) >= 5))
+    assert 0 < kept.checkpoints.latest().step < 12
+    for before, after in zip(whole, decompose_together(config, problem, points, kept), strict=True):
+        for name, value in export_weights(before.model).items():
+            assert torch.equal(export_weights(after.model)[name], value)
 
 
 def test_every_run_is_clipped_to_the_limit_by_itself():

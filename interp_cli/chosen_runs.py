@@ -46,8 +46,8 @@ def _runs_of(name: str, out: Path | None) -> list[Run]:
         return [RunStore(folders.runs).get(name)]
     except UnknownNameError as error:
         launches = [path.name for path in folders.launches.iterdir()] if folders.launches.is_dir() else []
-        known = [*error.known, *launches, "last"]
-        raise UnknownNameError("run or launch", name, known, str(folders.root)) from error
+        known = ["last", *error.known, *launches]
+        raise UnknownNameError("run or launch", name, known, str(folders.root), newest_first=True) from error
 
 
 def _last(folders: Layout, launch: LaunchFolder) -> list[Run]:

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from interp_cli.launch.atomic import create_json, read_json, replace_json
-from interp_registry.errors import CorruptError, UnknownNameError, UsageError
+from interp_registry.errors import CorruptError, UsageError
 from interp_registry.process_identity import ProcessId
+from interp_registry.stores.dated_ids import choose_id
 
 __all__ = ["Ended", "LaunchFolder", "Task", "find_launch", "list_launches", "new_launch_id"]
 
@@ -251,17 +252,13 @@ def find_launch(parent: Path, name: str) -> LaunchFolder:
     """The launch with this id, the beginning or end of its id, the path of its folder, or "last".
 
     Raises:
-        UnknownNameError: None or several match.
+        UnknownNameError: There is no such launch.
+        UsageError: Several match.
     """
     as_path = Path(name)
     if (as_path / "launch.json").is_file():
         return LaunchFolder(as_path.resolve())
-    launches = list_launches(parent)
+    launches = {one.id: one for one in list_launches(parent)}
     if name == "last" and launches:
-        return launches[0]
-    matches = [one for one in launches if one.id.startswith(name) or one.id.endswith(name)]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise UsageError(f"{name!r} is part of {len(matches)} launches", ", ".join(one.id for one in matches[:8]))
-    raise UnknownNameError("launch", name, [one.id for one in launches], str(parent))
+        return next(iter(launches.values()))
+    return launches[choose_id("launch", name, launches, str(parent))]

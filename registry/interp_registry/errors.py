@@ -69,17 +69,20 @@ class UnknownNameError(UsageError):
         name: The unknown name.
         known: The names that would have been right.
         where: Where it was given ("--metric", "line 3 of run.yaml"), if that helps.
+        newest_first: The known names begin with their time, and people mean late ones.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], where: str | None = None) -> None:
-        self.kind, self.name, self.known = kind, name, sorted(known)
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], where: str | None = None, newest_first: bool = False
+    ) -> None:
+        self.kind, self.name, self.known = kind, name, sorted(known, reverse=newest_first)
         near = near_names(name, self.known)
         place = f" ({where})" if where else ""
         if near:
             hint = f"did you mean {' or '.join(near)}?"
         elif self.known:
             shown = ", ".join(self.known[:12]) + (", ..." if len(self.known) > 12 else "")
-            hint = f"known: {shown}"
+            hint = f"{'the latest' if newest_first else 'known'}: {shown}"
         else:
             hint = f"no {kind} is registered"
         super().__init__(f"unknown {kind} {name!r}{place}", hint)

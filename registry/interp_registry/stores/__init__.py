@@ -3,6 +3,7 @@
 Modules, from the bottom up:
 
 * ``keys``: requests and names become folder names that cannot escape the store or collide.
+* ``dated_ids``: the run or launch that a part of its id means.
 * ``liveness``: is the process that left this file still there?
 * ``artifact``: the commit protocol, first writer wins, and the collection of what dead writers left.
 * ``hashing``: digests, also computed in a thread beside the writing.

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from interp_registry.errors import UsageError
+from interp_registry.errors import UnknownNameError, UsageError
+from interp_registry.stores.dated_ids import choose_id
 
 __all__ = ["find_product"]
 
@@ -26,11 +27,11 @@ def find_product(name: str, runs: Path | None, product: str, what: str, made_by:
     for candidate in (given / inside.name, given / inside):
         if candidate.is_file():
             return candidate.parent
-    made = [path for path in sorted(runs.iterdir()) if (path / inside).is_file()] if runs and runs.is_dir() else []
-    named = [path for path in made if name and (path.name.startswith(name) or path.name.endswith(name))]
-    matches = made[-1:] if name == "last" else named
-    if len(matches) > 1:
-        raise UsageError(f"{name!r} could be {', '.join(path.name for path in matches[:8])}", "write more of it")
-    if not matches:
-        raise UsageError(f"{name!r} is no {what}", f'give "last", or the id or folder of a finished `{made_by}`')
-    return matches[0] / inside.parent
+    made = {path.name: path for path in (runs.iterdir() if runs and runs.is_dir() else ()) if (path / inside).is_file()}
+    try:
+        chosen = max(made) if name == "last" and made else choose_id(what, name, made)
+    except UnknownNameError as err:
+        there = f"; {err.hint}" if made else ""
+        hint = f'give "last", or the id or folder of a finished `{made_by}`{there}'
+        raise UsageError(f"{name!r} is no {what}", hint) from err
+    return made[chosen] / inside.parent

@@ -21,13 +21,13 @@ import shutil
 from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from interp_registry.config_io import dump_yaml, read_yaml
-from interp_registry.errors import CorruptError, UnknownNameError, UsageError
+from interp_registry.errors import CorruptError, UsageError
 from interp_registry.stores.artifact import commit, make_folder, translated
+from interp_registry.stores.dated_ids import choose_id
 from interp_registry.stores.environment import collect_environment, redact, redact_json
 from interp_registry.stores.hashing import hash_file
 from interp_registry.stores.keys import Json
@@ -283,14 +283,9 @@ class RunStore:
         if "/" in name and (Path(name) / _RECORD).is_file():
             return Run(Path(name))
         folders = {path.parent.name: path.parent for path in sorted(self.root.glob(f"*/{_RECORD}"))}
-        matches = [key for key in folders if name and (key.startswith(name) or key.endswith(name))]
-        if name == "last":
-            matches = list(islice((key for key in reversed(folders) if not _started_by(folders[key], folders)), 1))
-        if len(matches) > 1:
-            raise UsageError(f"run {name!r} could be {', '.join(matches[:8])}", "write more of it")
-        if not matches:
-            raise UnknownNameError("run", name, folders, str(self.root))
-        return Run(folders[matches[0]])
+        if name == "last" and folders:
+            return Run(next(path for path in reversed(folders.values()) if not _started_by(path, folders)))
+        return Run(folders[choose_id("run", name, folders, str(self.root))])
 
     def remove(self, run: Run, force: bool = False) -> None:
         """Delete a run's folder with everything in it.

@@ -113,6 +113,12 @@ def test_removed_runs_are_gone(stopped, capsys):
     assert "unknown run" in capsys.readouterr().err
 
 
+def test_a_name_that_means_no_run_is_answered_with_the_latest_ones(stopped, capsys):
+    later = [RunStore(stopped.path.parent).create("x", {}).id for _ in range(13)]
+    assert run(["runs", "show", "nonsense"]) == 2
+    assert f"the latest: {later[-1]}, {later[-2]}, " in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_running_run_is_neither_resumed_nor_removed(stopped, capsys):
     stopped.start()
     assert run(["runs", "resume", stopped.id]) == 2

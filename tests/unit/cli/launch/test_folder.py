@@ -81,7 +81,7 @@ def test_launches_are_found_by_part_of_their_id_by_path_and_as_the_last(tmp_path
     assert find_launch(tmp_path, "aaaaaa") == old
     assert find_launch(tmp_path, "20260102") == new
     assert find_launch(Path("nowhere"), str(old.path)) == old
-    with pytest.raises(UsageError, match="part of 2 launches"):
+    with pytest.raises(UsageError, match="launch '2026' could be 20260102-000000-bbbbbb, 2026"):
         find_launch(tmp_path, "2026")
     with pytest.raises(UnknownNameError, match="unknown launch 'cccccc'"):
         find_launch(tmp_path, "cccccc")

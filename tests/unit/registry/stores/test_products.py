@@ -31,7 +31,7 @@ def test_a_product_is_found_by_every_name_of_its_run(runs: Path):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("2026", "could be 20260101-aa, 20260102-ab"), ("cc", "'cc' is no lens"), ("", "'' is no lens")],
+    [("2026", "could be 20260102-ab, 20260101-aa"), ("cc", "'cc' is no lens"), ("", "the latest: 20260102-ab, 2")],
 )
 def test_a_name_of_none_or_of_several_is_refused(runs: Path, name: str, message: str):
     with pytest.raises(UsageError, match=message):

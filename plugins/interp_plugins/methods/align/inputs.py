@@ -118,7 +118,9 @@ def repeated_samples(layers: Sequence[Float[Tensor, "n _"]]) -> int:
     Such samples were given twice: each is the other's nearest neighbour in every model, whatever the models have learnt.
     """
     rows = zip(*(np.ascontiguousarray(layer.cpu().numpy()) for layer in layers), strict=True)
-    return layers[0].shape[0] - len({xxhash.xxh3_128_digest(b"".join(row.tobytes() for row in of_all)) for of_all in rows})
+    return layers[0].shape[0] - len(
+        {xxhash.xxh3_128_digest(b"".join(row.tobytes() for row in of_all)) for of_all in rows}
+    )
 
 
 def _names(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from forked_cli import SERVER, CommandLine
+from forked_cli import SERVER, CommandLine, Server
 
 
 @pytest.fixture(autouse=True)
@@ -22,20 +22,21 @@ def own_home(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def cli_server() -> Iterator["subprocess.Popen[str]"]:
+def cli_server() -> Iterator[Server]:
     """A process that has imported everything."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
-    server = subprocess.Popen(
-        [sys.executable, str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    server = Server(
+        subprocess.Popen(
+            [sys.executable, str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
     )
-    assert server.stdout.readline() == "ready\n"
     yield server
-    server.stdin.close()
-    server.stdout.close()
-    server.wait()
+    server.close()
 
 
 @pytest.fixture
-def cli(cli_server: "subprocess.Popen[str]", tmp_path: Path) -> CommandLine:
+def cli(cli_server: Server, tmp_path: Path) -> Iterator[CommandLine]:
     """``interp`` with a home of the test's own."""
-    return CommandLine(cli_server, tmp_path / "home")
+    line = CommandLine(cli_server, tmp_path / "home")
+    yield line
+    line.end()

@@ -1,16 +1,16 @@
 """Runs the command line in forks of one process that has imported everything: a start costs milliseconds, not seconds.
 
-Reads one JSON request per line ({"argv", "env", "kill_at", "cwd"}) and answers with one JSON line ({"code", "out",
-"err"}); a killed command has code -9. Started by the fixture ``cli`` of the end-to-end tests.
+Reads one JSON request per line and answers with one JSON line. {"argv", "env", "cwd", "out", "err", "file_size"} starts a
+command whose output goes to the files ``out`` and ``err``, and answers {"pid"}; with a ``file_size`` no file may become
+larger. {"wait", "seconds"} waits for that process and answers {"code"}: null while it runs, -9 when it was killed.
+Started by the fixture ``cli_server``.
 """
 
 import json
 import os
-import signal
+import resource
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 
 def main() -> None:
@@ -23,45 +23,44 @@ def main() -> None:
     from interp_registry.discovery import discover
 
     discover()
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
+    tell("ready")
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(serve(json.loads(line), interp)) + "\n")
-        sys.stdout.flush()
+        request = json.loads(line)
+        tell(wait(request["wait"], request["seconds"]) if "wait" in request else start(request, interp))
 
 
-def serve(request: dict, interp) -> dict:
+def tell(answer: object) -> None:
+    """One line for the tests."""
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+def start(request: dict, interp) -> dict[str, int]:
     """Run one command in a fork."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        child = os.fork()
-        if child == 0:
-            run(request, interp, out.fileno(), err.fileno())
-        status = watch(child, request["kill_at"])
-        out.seek(0)
-        err.seek(0)
-        return {"code": os.waitstatus_to_exitcode(status), "out": out.read(), "err": err.read()}
+    child = os.fork()
+    if child == 0:
+        run(request, interp)
+    return {"pid": child}
 
 
-def watch(child: int, kill_at: dict | None) -> int:
-    """Wait for the fork; with ``kill_at`` ({"pattern", "count", "delay"}) kill it when so many files are there."""
-    if kill_at is None:
-        return os.waitpid(child, 0)[1]
-    folder = Path(kill_at["folder"])
+def wait(child: int, seconds: float) -> dict[str, int | None]:
+    """Wait for a fork, for so long at most."""
+    deadline = time.monotonic() + seconds
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            return status
-        if len(list(folder.glob(kill_at["pattern"]))) >= kill_at["count"]:
-            time.sleep(kill_at["delay"])
-            os.kill(child, signal.SIGKILL)
-            return os.waitpid(child, 0)[1]
+            return {"code": os.waitstatus_to_exitcode(status)}
+        if time.monotonic() > deadline:
+            return {"code": None}
         time.sleep(0.001)
 
 
-def run(request: dict, interp, out: int, err: int) -> None:
+def run(request: dict, interp) -> None:
     """What the fork does; it never returns."""
-    os.dup2(out, 1)
-    os.dup2(err, 2)
+    for descriptor, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+    if request["file_size"] is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"], request["file_size"]))
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     sys.argv = ["interp", *request["argv"]]

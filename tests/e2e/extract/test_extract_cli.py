@@ -2,6 +2,8 @@
 
 import hashlib
 import random
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -43,9 +45,13 @@ def test_an_extraction_that_is_killed_goes_on_to_the_same_bytes(cli, captions, u
     in_the_middle = 0
     for _ in range(kills):
         done = n_shards(cli.home)
-        place = {"folder": str(cli.home), "pattern": "store/features/*/shard-*.safetensors"}
-        when = {"count": done + moments.randrange(2), "delay": moments.uniform(0, 0.03)}
-        answer = cli(*extraction(captions), kill_at={**place, **when})
+        wanted, delay = done + moments.randrange(2), moments.uniform(0, 0.03)
+        extracting = cli.start(*extraction(captions))
+        while extracting.poll() is None and n_shards(cli.home) < wanted:
+            time.sleep(0.001)
+        time.sleep(delay)
+        extracting.send(signal.SIGKILL)
+        answer = extracting.wait()
         assert answer.code in (-9, 0), answer.text
         assert n_shards(cli.home) >= done, "a shard that was written has gone"
         in_the_middle += 0 < n_shards(cli.home) < N_SHARDS

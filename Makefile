@@ -1,4 +1,4 @@
-.PHONY: install install-dev check type format test test-all floors pages docs lock
+.PHONY: install install-dev check type format test test-all nightly floors pages docs lock
 
 RUN = uv run
 
@@ -27,6 +27,9 @@ test:               ## fast tests: at most six minutes on two cores
 
 test-all:           ## the slow ones too
 	$(RUN) pytest -m "not nightly"
+
+nightly:            ## faults and security: every tier, ten times the counts; some hours
+	$(RUN) pytest --nightly tests/faults tests/security
 
 floors:             ## the fast unit tests on the oldest packages that pyproject.toml allows, in build/floors
 	uv venv --quiet --clear build/floors

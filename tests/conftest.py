@@ -7,7 +7,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tiers
 from forked_cli import SERVER, CommandLine, Server
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--nightly", action="store_true", help="the slow and the nightly tests too, with ten times the counts"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """With ``--nightly``: ten times the counts in ten times the time, and no tier left out unless ``-m`` asks for it."""
+    if not config.getoption("--nightly"):
+        return
+    tiers.nightly = True
+    if not any(word.startswith("-m") for word in config.invocation_params.args):
+        config.option.markexpr = ""
+    if config.option.timeout is None:
+        config.option.timeout = float(config.getini("timeout")) * tiers.FACTOR
 
 
 @pytest.fixture(autouse=True)

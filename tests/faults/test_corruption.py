@@ -1,4 +1,4 @@
-"""Three hundred random corruptions of everything that is stored: all are found, and the file is named."""
+"""330 random corruptions of everything that is stored, nightly 3,300: all are found, and the file is named."""
 
 import random
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from small_tables import SmallTable, content
+from tiers import times
 
 from interp_cli.__main__ import run as interp
 from interp_registry.errors import CorruptError
@@ -56,11 +57,11 @@ def damage(path: Path, number: int) -> None:
     path.write_bytes(changed)
 
 
-def test_150_corruptions_of_shards_manifests_and_done_files(folder: Path):
+def test_corruptions_of_shards_manifests_and_done_files(folder: Path):
     table = SmallTable(3, 8)
     entry = table.complete(folder)
     whole = content(entry.path)
-    for number in range(150):
+    for number in range(times(150)):
         victim = entry.path / random.Random(number).choice(sorted(whole))
         damage(victim, number)
         found = verify(entry.path)
@@ -71,13 +72,13 @@ def test_150_corruptions_of_shards_manifests_and_done_files(folder: Path):
         assert content(entry.path) == whole, number
 
 
-def test_90_corruptions_of_checkpoints(folder: Path):
+def test_corruptions_of_checkpoints(folder: Path):
     store = CheckpointStore(folder)
     generator = torch.Generator().manual_seed(0)
     weights = {"w": torch.randn(200, generator=generator)}
     path = store.save(1, weights, {"moments": [torch.randn(200, generator=generator)], "step": 1}).path
     whole = content(path)
-    for number in range(90):
+    for number in range(times(90)):
         victim = path / random.Random(number).choice(sorted(whole))
         damage(victim, number)
         with pytest.raises(CorruptError, match=str(victim)):
@@ -87,7 +88,7 @@ def test_90_corruptions_of_checkpoints(folder: Path):
     assert store.problems() == []
 
 
-def test_90_corruptions_of_configurations_events_and_results_of_runs(folder: Path):
+def test_corruptions_of_configurations_events_and_results_of_runs(folder: Path):
     runs = RunStore(folder)
     run = runs.create("x", {"lr": 0.1, "names": ["a", "b"]}, {"lr": "--lr=0.1"}, ["interp", "x"])
     run.events.write_text("".join(f'{{"kind": "scalar", "name": "loss", "value": {i}}}\n' for i in range(50)))
@@ -96,7 +97,7 @@ def test_90_corruptions_of_configurations_events_and_results_of_runs(folder: Pat
     run.seal()
     whole = content(run.path)
     assert {"config.yaml", "events.jsonl", "result.json", "seal.json", "state.json"} <= set(whole)
-    for number in range(90):
+    for number in range(times(90)):
         victim = run.path / random.Random(number).choice(sorted(whole))
         damage(victim, number)
         found = [problem.reason for problem in verify_runs(folder)]
@@ -125,7 +126,7 @@ def test_damaged_data_is_never_read_as_numbers(folder: Path):
     table = SmallTable(2, 8)
     entry = table.complete(folder)
     whole = content(entry.path)
-    for number in range(60):
+    for number in range(times(60)):
         victim = entry.shard_path(number % 2)
         damage(victim, number)
         for layer in ("0", "1"):

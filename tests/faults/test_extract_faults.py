@@ -13,6 +13,7 @@ from child_processes import fork, kill, wait
 from extract_context import Context
 from small_disk import small_disk
 from small_tables import content
+from tiers import counts
 
 from interp_cli.__main__ import run as interp
 from interp_plugins.methods.extract import run as extract_run
@@ -71,7 +72,7 @@ def test_a_full_disk_is_one_clear_error_and_the_same_command_goes_on(extraction,
         assert content(entry_of(home)) == whole
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", counts(8, 40))
 def test_a_kill_loses_one_computed_shard_at_most(tmp_path: Path, monkeypatch, kills: int):
     """Every process notes each shard that it has computed; after its death all of them but one must be on the disk."""
     data, computed = tmp_path / "captions.jsonl", tmp_path / "computed.txt"

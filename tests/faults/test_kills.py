@@ -10,6 +10,7 @@ import pytest
 import torch
 from child_processes import fork, kill, run_and_kill, wait
 from small_tables import SmallTable, content
+from tiers import counts, times
 
 from interp_registry.stores.artifact import collect_garbage
 from interp_registry.stores.checkpoint import CheckpointStore
@@ -31,8 +32,9 @@ def race(table: SmallTable, root: Path, chance: random.Random) -> tuple[int, boo
     return kills, 0 in codes
 
 
-def check_kills(folder: Path, wanted: int) -> None:
-    """Race in one store after the other until ``wanted`` writers were killed."""
+@pytest.mark.parametrize("wanted", counts(30, 200))
+def test_two_writers_that_are_killed_leave_the_same_bytes_in_the_end(folder: Path, wanted: int):
+    """They race in one store after the other until so many were killed."""
     table, chance, kills, stores, checked = SmallTable(60, 128, 64), random.Random(0), 0, 0, 0
     expected = content(table.complete(folder / "whole").path)
     while kills < wanted:
@@ -54,20 +56,6 @@ def check_kills(folder: Path, wanted: int) -> None:
     assert checked > 10 * stores
 
 
-def test_two_writers_and_thirty_kills(folder: Path):
-    check_kills(folder, 30)
-
-
-@pytest.mark.slow
-def test_two_writers_and_two_hundred_kills(folder: Path):
-    check_kills(folder, 200)
-
-
-@pytest.mark.nightly
-def test_two_writers_and_two_thousand_kills(folder: Path):
-    check_kills(folder, 2000)
-
-
 def test_killed_checkpointing_leaves_whole_checkpoints_only(folder: Path):
     store = CheckpointStore(folder / "checkpoints", keep_last=2)
     weights = {"w": torch.arange(4096.0)}
@@ -78,7 +66,7 @@ def test_killed_checkpointing_leaves_whole_checkpoints_only(folder: Path):
             store.save(step, {"w": weights["w"] * step}, {"step": step, "moment": torch.full((64,), float(step))})
 
     chance, steps = random.Random(1), [0]
-    for _ in range(25):
+    for _ in range(times(25)):
         assert not run_and_kill(train, chance.uniform(0.005, 0.06))
         assert store.problems() == []
         latest = store.latest()
@@ -106,7 +94,7 @@ def test_a_run_that_is_killed_at_any_moment_is_absent_or_interrupted_or_done(fol
             run.seal()
 
     chance = random.Random(2)
-    for _ in range(15):
+    for _ in range(times(15)):
         run_and_kill(work, chance.uniform(0.0, 0.25))
     found = list(runs.runs())
     assert len(found) > 5

@@ -7,6 +7,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiers import counts
 
 from interp_cli.__main__ import run
 from interp_registry.config_io import encode, fields_of
@@ -84,21 +85,31 @@ def check(words):
     assert seconds < LONGEST_SECONDS
 
 
-def fuzz(n):
-    return settings(max_examples=n, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def try_all(n, strategy, function):
+    """Call a function with ``n`` values of a strategy."""
+    chosen = settings(max_examples=n, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    chosen(given(strategy)(function))()
 
 
-@fuzz(150)
-@given(words=command_lines())
-def test_a_mutated_command_line_is_read_or_refused(words):
-    check(words)
+@pytest.mark.parametrize("n", counts(150, 1000))
+def test_a_mutated_command_line_is_read_or_refused(n):
+    try_all(n, command_lines(), check)
 
 
-@pytest.mark.slow
-@fuzz(1000)
-@given(words=command_lines())
-def test_a_thousand_mutated_command_lines(words):
-    check(words)
+@pytest.mark.parametrize(
+    ("file", "options"),
+    [
+        ("", ["spd", "pretrain", "--target.x=", "--target=-1"]),
+        ("metric: cka", ["align", "lm-d32", "lm-d64", "--metric.0.topk=3"]),
+        ("metric: 5", ["align", "lm-d32", "lm-d64", "--metric.topk=3"]),
+        ("base: 5", ["extract", "lm-d32"]),
+        ("training: 5", ["clip", "train", "--training.steps=3"]),
+    ],
+)
+def test_what_mutations_found_is_refused(file, options, tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(file)
+    check([*options, "-c", str(path)])
 
 
 def yaml_texts():
@@ -133,21 +144,12 @@ def files(draw):
     return words, text
 
 
-def check_file(case, folder):
-    words, text = case
-    path = folder / "run.yaml"
-    path.write_text(text, encoding="utf-8")
-    check([*words, "-c", str(path)])
+@pytest.mark.parametrize("n", counts(100, 1000))
+def test_a_mutated_file_is_read_or_refused(n, tmp_path):
+    def check_file(case):
+        words, text = case
+        path = tmp_path / "run.yaml"
+        path.write_text(text, encoding="utf-8")
+        check([*words, "-c", str(path)])
 
-
-@fuzz(100)
-@given(case=files())
-def test_a_mutated_file_is_read_or_refused(case, tmp_path_factory):
-    check_file(case, tmp_path_factory.getbasetemp())
-
-
-@pytest.mark.slow
-@fuzz(1000)
-@given(case=files())
-def test_a_thousand_mutated_files(case, tmp_path_factory):
-    check_file(case, tmp_path_factory.getbasetemp())
+    try_all(n, files(), check_file)

@@ -171,13 +171,11 @@ def _overlay(
         nested = strip_optional(field.annotation)
         if choice is not None and value is not None:
             data[field.name] = _overlay_choice(choice, data.get(field.name), value, here)
-        elif elements is not None and isinstance(value, list):
-            data[field.name] = [_overlay_choice(elements, None, v, here.below(str(i))) for i, v in enumerate(value)]
-            here.note()
+        elif elements is not None and value is not None:
+            data[field.name] = _overlay_choices(elements, value, here)
         elif dataclasses.is_dataclass(nested) and isinstance(nested, type) and isinstance(value, Mapping):
-            current = data.get(field.name) or _defaults(nested)
-            _overlay(nested, current, value, here)
-            data[field.name] = current
+            data[field.name] = _fields_held(data.get(field.name), here) or _defaults(nested)
+            _overlay(nested, data[field.name], value, here)
         else:
             data[field.name] = value
             here.note()
@@ -199,6 +197,13 @@ def _overlay_choice(root: type[draccus.ChoiceRegistry], current: Any, value: Any
         place.below("type").note()
     _overlay(chosen, merged, {k: v for k, v in value.items() if k != "type"}, place, root)
     return merged
+
+
+def _overlay_choices(root: type[draccus.ChoiceRegistry], value: Any, place: _Place) -> list[dict[str, Any]]:
+    if not isinstance(value, list):
+        raise ConfigError(f"{value!r} is no list", place.path, f"write a list of {_some(root)}")
+    place.note()
+    return [_overlay_choice(root, None, item, place.below(str(i))) for i, item in enumerate(value)]
 
 
 def _overlay_words(root: type[draccus.ChoiceRegistry], current: Any, text: str, place: _Place) -> dict[str, Any]:
@@ -259,15 +264,22 @@ def _apply(
     elif elements is not None:
         data[field.name] = _apply_choices(elements, data.get(field.name) or [], rest, here, text)
     elif rest and dataclasses.is_dataclass(nested) and isinstance(nested, type):
-        data[field.name] = data.get(field.name) or _defaults(nested)
+        data[field.name] = _fields_held(data.get(field.name), here) or _defaults(nested)
         _apply(nested, data[field.name], rest, here, text)
     elif rest and typing.get_origin(nested) is dict:
-        data[field.name] = _set_in_dict(data.get(field.name) or {}, rest, nested, here, text)
+        data[field.name] = _set_in_dict(data.get(field.name), rest, nested, here, text)
     elif rest:
         raise ConfigError(f"it has no field {'.'.join(rest)!r} ({place.source})", here.path)
     else:
         data[field.name] = _value(text, field.annotation, here)
         here.note()
+
+
+def _fields_held(value: Any, place: _Place) -> dict[str, Any]:
+    """The fields that an earlier file or option set in one place; none when it was not set."""
+    if value is None or isinstance(value, Mapping):
+        return dict(value or {})
+    raise ConfigError(f"{value!r} has no fields that {place.source} could change", place.path, "write a mapping")
 
 
 def _value(text: str | None, annotation: Any, place: _Place) -> Any:
@@ -289,7 +301,7 @@ def _apply_choice(
         if name is None:
             raise ConfigError(f"the type is missing ({place.source})", place.path, f"set {place.path}.type first")
         current = _overlay_choice(root, None, name, place)
-    current = dict(current)
+    current = _fields_held(current, place)
     _apply(_choice_class(root, current["type"], place), current, rest, place, text, root)
     return current
 
@@ -345,17 +357,15 @@ def _names(text: str, known: Sequence[str]) -> list[str]:
     return names
 
 
-def _set_in_dict(
-    current: dict[str, Any], rest: list[str], annotation: Any, place: _Place, text: str | None
-) -> dict[str, Any]:
+def _set_in_dict(current: Any, rest: list[str], annotation: Any, place: _Place, text: str | None) -> dict[str, Any]:
     arguments = typing.get_args(annotation)
     element = arguments[1] if len(arguments) == 2 else Any
-    merged = dict(current)
+    merged = _fields_held(current, place)
     if len(rest) == 1:
         merged[rest[0]] = _value(text if text is not None else "true", element, place.below(rest[0]))
         place.below(rest[0]).note()
     else:
-        merged[rest[0]] = _set_in_dict(dict(merged.get(rest[0]) or {}), rest[1:], element, place.below(rest[0]), text)
+        merged[rest[0]] = _set_in_dict(merged.get(rest[0]), rest[1:], element, place.below(rest[0]), text)
     return merged
 
 

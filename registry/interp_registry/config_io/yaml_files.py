@@ -116,7 +116,7 @@ def read_layers(path: Path, _depth: int = 0) -> list[tuple[str, dict[str, Any]]]
     data = read_yaml(path)
     bases = data.pop("base", [])
     layers: list[tuple[str, dict[str, Any]]] = []
-    for base in [bases] if isinstance(bases, str) else bases:
+    for base in bases if isinstance(bases, list) else [bases]:
         if not isinstance(base, str) or Path(base).is_absolute():
             raise ConfigError(f"{base!r} is no path relative to {path.parent}", key="base")
         layers += read_layers(path.parent / base, _depth + 1)

@@ -131,6 +131,8 @@ def check_dataset(dataset: Dataset) -> None:
     for modality, read in (("language", dataset.text), ("vision", dataset.image)):
         if modality in dataset.modalities:
             _require(read(0) == read(0), f"sample 0 read twice as {modality} differs")
+    if "language" in dataset.modalities:
+        _require(dataset.captions_of(0)[:1] == (dataset.text(0),), "captions_of(0) does not begin with text(0)")
     _require(dataset.fingerprint == dataset.fingerprint, "the fingerprint differs when asked twice")
     if n > 1:
         _require(dataset.select(n - 1).fingerprint != dataset.fingerprint, "the fingerprint ignores the samples")

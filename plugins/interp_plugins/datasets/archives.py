@@ -4,18 +4,17 @@ import hashlib
 import io
 import json
 import tarfile
-import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from PIL import Image
 
 from interp_plugins.datasets.config import WebDatasetConfig
 from interp_plugins.datasets.paths import IMAGE_ENDINGS, open_image
+from interp_plugins.datasets.sides import SidedDataset
 from interp_plugins.datasets.tables import file_digest
-from interp_registry.contracts.data import CaptionedImage, Dataset, ImageSample, SampleModality, TextSample
+from interp_registry.contracts.data import SampleModality
 from interp_registry.errors import DataError
 
 __all__ = ["WebDataset"]
@@ -33,7 +32,7 @@ class _Entry:
     record: tuple[Path, int, int] | None = field(default=None)
 
 
-class WebDataset(Dataset):
+class WebDataset(SidedDataset):
     """Samples of tar archives, read in place: nothing is unpacked, so no member's name is ever a path on disk.
 
     A sample's members share the name before the first dot of the file name: ``a/01.jpg``, ``a/01.txt``, ``a/01.json``
@@ -52,7 +51,6 @@ class WebDataset(Dataset):
         self.name = path.name
         if not self._archives or not all(archive.is_file() for archive in self._archives):
             raise DataError(f"there is no tar archive at {str(path)!r}")
-        self._lock = threading.Lock()
         self._entries = [entry for archive in self._archives for entry in _index(archive)]
         if not self._entries:
             raise DataError(f"{path} has no samples", "a sample is an image (.jpg, .png, ...), a .txt or a .json")
@@ -66,13 +64,6 @@ class WebDataset(Dataset):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __getitem__(self, index: int) -> Any:
-        if self.modalities == frozenset({"language"}):
-            return TextSample(self.key(index), self.text(index))
-        if self.modalities == frozenset({"vision"}):
-            return ImageSample(self.key(index), self.image(index))
-        return CaptionedImage(self.key(index), self.image(index), self._texts(index))
-
     @property
     def fingerprint(self) -> str:
         """Digest of the archives' bytes, in order."""
@@ -82,13 +73,6 @@ class WebDataset(Dataset):
     def _digest(self) -> str:
         digests = [file_digest(archive) for archive in self._archives]
         return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
-
-    def text(self, index: int, caption: int = 0) -> str:
-        """A text of a sample."""
-        texts = self._texts(index)
-        if not 0 <= caption < len(texts):
-            raise DataError(f"sample {self.key(index)!r} has {len(texts)} texts, so none at index {caption}")
-        return texts[caption]
 
     def image(self, index: int) -> Image.Image:
         """The image of a sample."""
@@ -103,9 +87,6 @@ class WebDataset(Dataset):
 
     def captions_of(self, index: int) -> tuple[str, ...]:
         """All texts of a sample; its image is not decoded."""
-        return self._texts(index)
-
-    def _texts(self, index: int) -> tuple[str, ...]:
         entry = self._entries[index]
         if entry.text is not None:
             return (_read(entry.text).decode("utf-8").strip(),)

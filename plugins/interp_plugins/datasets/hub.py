@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,9 @@ from PIL import Image
 
 from interp_plugins.datasets.config import HubDatasetConfig, PrhConfig
 from interp_plugins.datasets.paths import open_image
+from interp_plugins.datasets.sides import SidedDataset
 from interp_plugins.models.fetching import hub_answers
-from interp_registry.contracts.data import (
-    CaptionedImage,
-    Dataset,
-    ImageSample,
-    SampleModality,
-    StreamingDataset,
-    TextSample,
-)
+from interp_registry.contracts.data import Dataset, SampleModality, StreamingDataset
 from interp_registry.errors import DataError, OfflineError, UnknownNameError, UsageError
 
 __all__ = ["HubRows", "HubStream", "load", "load_prh"]
@@ -58,10 +52,8 @@ class HubStream(StreamingDataset):
         self.modalities = frozenset(modality for modality, column in found.items() if column is not None)
 
     def __iter__(self) -> Iterator[Any]:
-        finite = HubRows(self, [], "")
         for number, row in enumerate(self._rows):
-            finite.rows = [row]
-            yield finite.sample(0, str(number))
+            yield replace(HubRows(self, [row], "")[0], key=str(number))
 
     def select(self, n: int | None = None, seed: int | None = None) -> Dataset:
         """The first ``n`` rows, after a shuffle with a buffer of 10,000 when ``seed`` is given; fetched now.
@@ -96,7 +88,7 @@ class HubStream(StreamingDataset):
         return HubRows(self, table, hashlib.sha256(repr(parts).encode()).hexdigest())
 
 
-class HubRows(Dataset):
+class HubRows(SidedDataset):
     """Rows fetched from the hub; images stay encoded until they are asked for."""
 
     def __init__(self, stream: HubStream, rows: Sequence[Mapping[str, Any]], fingerprint: str) -> None:
@@ -106,28 +98,10 @@ class HubRows(Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> Any:
-        return self.sample(index, str(index))
-
     @property
     def fingerprint(self) -> str:
         """Digest of the texts and encoded images, in order."""
         return self._fingerprint
-
-    def sample(self, index: int, key: str) -> Any:
-        """A row as a typed sample."""
-        if "vision" not in self.modalities:
-            return TextSample(key, self.text(index))
-        if "language" not in self.modalities:
-            return ImageSample(key, self.image(index))
-        return CaptionedImage(key, self.image(index), self._texts(index), str(self.rows[index].get("origin", "")))
-
-    def text(self, index: int, caption: int = 0) -> str:
-        """A text of a row."""
-        texts = self._texts(index)
-        if not 0 <= caption < len(texts):
-            raise DataError(f"row {index} of {self.name} has {len(texts)} texts, so none at index {caption}")
-        return texts[caption]
 
     def image(self, index: int) -> Image.Image:
         """The image of a row."""
@@ -144,13 +118,14 @@ class HubRows(Dataset):
 
     def captions_of(self, index: int) -> tuple[str, ...]:
         """All texts of a row; its image is not decoded."""
-        return self._texts(index)
-
-    def _texts(self, index: int) -> tuple[str, ...]:
         value = self.rows[index].get(self._columns.text or "")
         if isinstance(value, str):
             return (value,)
         return tuple(str(text) for text in value) if isinstance(value, list) else ()
+
+    def origin(self, index: int) -> str:
+        """What a row's column ``origin`` says."""
+        return str(self.rows[index].get("origin", ""))
 
 
 def load(config: HubDatasetConfig) -> HubStream:

@@ -10,14 +10,15 @@ from PIL import Image
 
 from interp_plugins.datasets.config import ImageFolderConfig
 from interp_plugins.datasets.paths import IMAGE_ENDINGS, inside, open_image
+from interp_plugins.datasets.sides import SidedDataset
 from interp_plugins.datasets.tables import READERS, file_digest
-from interp_registry.contracts.data import CaptionedImage, Dataset, ImageSample, SampleModality
+from interp_registry.contracts.data import SampleModality
 from interp_registry.errors import DataError, UnknownNameError
 
 __all__ = ["ImageFolder"]
 
 
-class ImageFolder(Dataset):
+class ImageFolder(SidedDataset):
     """Images below a folder in the order of their paths, or those that its ``metadata.jsonl`` lists, with captions.
 
     The metadata has one object per line with ``file_name`` and, if captions are wanted, ``text`` (one or a list) and
@@ -56,12 +57,6 @@ class ImageFolder(Dataset):
     def __len__(self) -> int:
         return len(self._files)
 
-    def __getitem__(self, index: int) -> Any:
-        if "language" not in self.modalities:
-            return ImageSample(self.key(index), self.image(index))
-        origin = str(self._rows[index].get("origin", ""))
-        return CaptionedImage(self.key(index), self.image(index), self._texts(index), origin)
-
     @property
     def fingerprint(self) -> str:
         """Digest of the names and bytes of all images, and of the metadata."""
@@ -74,13 +69,6 @@ class ImageFolder(Dataset):
             digest.update(json.dumps([self._relative(path), file_digest(path)]).encode())
         digest.update(json.dumps(self._rows, sort_keys=True, default=str).encode())
         return digest.hexdigest()
-
-    def text(self, index: int, caption: int = 0) -> str:
-        """A caption of an image."""
-        texts = self._texts(index) if "language" in self.modalities else ()
-        if not 0 <= caption < len(texts):
-            raise DataError(f"{self.key(index)} in {self.root} has {len(texts)} captions, so none at index {caption}")
-        return texts[caption]
 
     def image(self, index: int) -> Image.Image:
         """An image."""
@@ -98,9 +86,14 @@ class ImageFolder(Dataset):
     def _relative(self, path: Path) -> str:
         return path.resolve().relative_to(self.root.resolve()).as_posix()
 
-    def _texts(self, index: int) -> tuple[str, ...]:
-        value = self._rows[index][self._text]
+    def captions_of(self, index: int) -> tuple[str, ...]:
+        """All captions of an image, which is not opened."""
+        value = self._rows[index][self._text] if "language" in self.modalities else ()
         return (value,) if isinstance(value, str) else tuple(str(text) for text in value)
+
+    def origin(self, index: int) -> str:
+        """Where an image comes from, as its metadata says."""
+        return str(self._rows[index].get("origin", ""))
 
 
 def _rows_of(path: Path) -> list[dict[str, Any]]:

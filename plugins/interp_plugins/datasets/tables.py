@@ -12,7 +12,8 @@ from PIL import Image
 
 from interp_plugins.datasets.config import TableConfig
 from interp_plugins.datasets.paths import inside, open_image
-from interp_registry.contracts.data import CaptionedImage, Dataset, ImageSample, SampleModality, TextSample
+from interp_plugins.datasets.sides import SidedDataset
+from interp_registry.contracts.data import SampleModality
 from interp_registry.errors import DataError, UnknownNameError
 
 __all__ = ["READERS", "TableDataset", "file_digest"]
@@ -71,7 +72,7 @@ READERS: Mapping[str, Callable[[Path], list[dict[str, Any]]]] = {
 """Ending of a file -> function that reads its rows."""
 
 
-class TableDataset(Dataset):
+class TableDataset(SidedDataset):
     """Rows of a file; the whole table is held in memory, images are opened when asked for.
 
     Args:
@@ -101,13 +102,6 @@ class TableDataset(Dataset):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int) -> Any:
-        if "vision" not in self.modalities:
-            return TextSample(self.key(index), self.text(index))
-        if "language" not in self.modalities:
-            return ImageSample(self.key(index), self.image(index))
-        return CaptionedImage(self.key(index), self.image(index), self._texts(index))
-
     @property
     def fingerprint(self) -> str:
         """Digest of the file, the columns used and, with images, their names and sizes."""
@@ -120,13 +114,6 @@ class TableDataset(Dataset):
             parts += [f"{path.name}:{file_digest(path)}" for path in map(self._image_path, range(len(self)))]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def text(self, index: int, caption: int = 0) -> str:
-        """The text of a row."""
-        texts = self._texts(index)
-        if not 0 <= caption < len(texts):
-            raise DataError(f"row {index} of {self.name} has {len(texts)} texts, so none at index {caption}")
-        return texts[caption]
-
     def image(self, index: int) -> Image.Image:
         """The image of a row."""
         return open_image(self._image_path(index))
@@ -135,7 +122,12 @@ class TableDataset(Dataset):
         """Name of a row."""
         return str(index) if self.config.key is None else str(self._rows[index][self.config.key])
 
-    def _texts(self, index: int) -> tuple[str, ...]:
+    def captions_of(self, index: int) -> tuple[str, ...]:
+        """All texts of a row; its image is not opened.
+
+        Raises:
+            DataError: Its column of texts holds something else.
+        """
         value = self._rows[index].get(self.config.text)
         if isinstance(value, str):
             return (value,)

@@ -54,23 +54,18 @@ class Shapes(Dataset):
         return self._size
 
     def __getitem__(self, index: int) -> CaptionedImage:
-        index = _position(index, len(self))
-        texts = self._captions[index]
-        n = len(texts)
-        readings = tuple(join([texts[(j + k) % n] for k in range(self.captions_per_item)]) for j in range(n))
-        return CaptionedImage(key=self.key(index), image=self.image(index), captions=readings)
+        return CaptionedImage(key=self.key(index), image=self.image(index), captions=self.captions_of(index))
 
     @property
     def fingerprint(self) -> str:
         """World version, split, captions per item and size: together they say every sample."""
         return f"shapes-v{WORLD_VERSION}-{self.split}-c{self.captions_per_item}-n{len(self)}"
 
-    def text(self, index: int, caption: int = 0) -> str:
-        """Caption ``caption`` of sample ``index``, without drawing its picture."""
+    def captions_of(self, index: int) -> tuple[str, ...]:
+        """All captions of sample ``index``, without drawing its picture."""
         texts = self._captions[_position(index, len(self))]
-        if not 0 <= caption < len(texts):
-            raise ConfigError(f"{caption} is not in 0 ... {len(texts) - 1}, the captions of a scene", "caption")
-        return join([texts[(caption + k) % len(texts)] for k in range(self.captions_per_item)])
+        n = len(texts)
+        return tuple(join([texts[(j + k) % n] for k in range(self.captions_per_item)]) for j in range(n))
 
     def image(self, index: int) -> "Image":
         """The picture of sample ``index``, 64 x 64 RGB."""

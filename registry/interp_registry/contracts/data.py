@@ -112,7 +112,8 @@ Sample = TextSample | ImageSample | CaptionedImage | QuadSample | ChoiceSample |
 class Dataset(ABC):
     """A finite data set of typed samples, read by index.
 
-    ``text`` and ``image`` give one side of a sample; override them where the other side would be costly to make.
+    ``captions_of`` (on which ``text`` rests) and ``image`` give one side of a sample; override them where the other side would
+    be costly to make.
     """
 
     name: str = ""
@@ -151,7 +152,16 @@ class Dataset(ABC):
         Raises:
             DataError: The samples have no text, or not that many captions.
         """
-        return _text_of(self[index], caption, self.name)
+        captions = self.captions_of(index)
+        if not 0 <= caption < len(captions):
+            raise DataError(
+                f"sample {self.key(index)!r} of {self.name} has {len(captions)} texts, so none at index {caption}"
+            )
+        return captions[caption]
+
+    def captions_of(self, index: int) -> tuple[str, ...]:
+        """All texts of sample ``index``; empty when it has none."""
+        return _texts_of(self[index])
 
     def image(self, index: int) -> "Image":
         """The image of sample ``index``.
@@ -210,6 +220,10 @@ class Subset(Dataset):
     def text(self, index: int, caption: int = 0) -> str:
         """The text of sample ``index``."""
         return self.parent.text(self.rows[index], caption)
+
+    def captions_of(self, index: int) -> tuple[str, ...]:
+        """All texts of sample ``index``."""
+        return self.parent.captions_of(self.rows[index])
 
     def image(self, index: int) -> "Image":
         """The image of sample ``index``."""
@@ -290,17 +304,12 @@ def _update(digest: Any, value: Any) -> None:
         digest.update(f"{len(data)}:".encode() + data)
 
 
-def _text_of(sample: Any, caption: int, name: str) -> str:
-    if isinstance(sample, str):
-        return sample
+def _texts_of(sample: Any) -> tuple[str, ...]:
     captions = getattr(sample, "captions", None)
-    if captions is None:
-        text = getattr(sample, "text", getattr(sample, "content", None))
-        captions = (text,) if isinstance(text, str) else ()
-    if not 0 <= caption < len(captions):
-        key = getattr(sample, "key", "?")
-        raise DataError(f"sample {key!r} of {name} has {len(captions)} texts, so none at index {caption}")
-    return captions[caption]
+    if captions is not None:
+        return tuple(captions)
+    text = sample if isinstance(sample, str) else getattr(sample, "text", getattr(sample, "content", None))
+    return (text,) if isinstance(text, str) else ()
 
 
 def _image_of(sample: Any) -> "Image":

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from interp_registry.contracts.data import Dataset, TextSample
+from interp_registry.contracts.data import CaptionedImage, Dataset, LabelledSample, TextSample
 from interp_registry.contracts.launcher import Job, LauncherCapabilities
 from interp_registry.contracts.method import Method, Stage
 from interp_registry.contracts.metric import MetricInfo
+from interp_registry.errors import DataError
 from interp_registry.testing import (
     ContractError,
     check_dataset,
@@ -85,11 +86,30 @@ def test_a_data_set_that_keeps_the_contract_passes():
 
 
 @pytest.mark.parametrize(
+    ("sample", "captions"),
+    [
+        (TextSample("a", "one"), ("one",)),
+        (LabelledSample("a", "one", 0), ("one",)),
+        (CaptionedImage("a", None, ["one", "two"]), ("one", "two")),
+        (LabelledSample("a", object(), 0), ()),
+    ],
+)
+def test_a_data_set_that_gives_samples_alone_has_their_texts(sample, captions):
+    dataset = type("Mine", (Words,), {"__getitem__": lambda self, index: sample})()
+    part = dataset.select(1)
+    assert dataset.captions_of(0) == part.captions_of(0) == captions
+    assert tuple(part.text(0, number) for number in range(len(captions))) == captions
+    with pytest.raises(DataError, match=f"'a' of words has {len(captions)} texts, so none at index {len(captions)}"):
+        part.text(0, len(captions))
+
+
+@pytest.mark.parametrize(
     ("members", "message"),
     [
         ({"__len__": lambda self: 0}, "no samples"),
         ({"modalities": frozenset()}, "no modality"),
         ({"key": lambda self, i: "same"}, "same key"),
+        ({"captions_of": lambda self, i: ("other", self[i].text), "text": lambda self, i: self[i].text}, "captions_of"),
         ({"fingerprint": "constant", "select": lambda self, n=None, seed=None: self}, "ignores the samples"),
         ({"__getitem__": lambda self, i: TextSample(str(i), "x" * i)}, "must raise IndexError"),
     ],

@@ -94,15 +94,7 @@ class RowDataset(Dataset):
 
     def captions_of(self, index: int) -> tuple[str, ...]:
         """All captions of a sample, without decoding its image where they are known."""
-        return tuple(self._captions[index]) if self._captions is not None else tuple(self[index].captions)
-
-    def text(self, index: int, caption: int = 0) -> str:
-        """One caption of a sample, without decoding its image where it is known."""
-        if self._captions is None:
-            return super().text(index, caption)
-        if not 0 <= caption < len(self._captions[index]):
-            raise DataError(f"{self.name}: sample {index} has {len(self._captions[index])} captions, not {caption + 1}")
-        return self._captions[index][caption]
+        return super().captions_of(index) if self._captions is None else tuple(self._captions[index])
 
     def select(self, n: int | None = None, seed: int | None = None) -> Dataset:
         """The first ``n`` samples, shuffled with ``seed``; tags and groups go with them."""
@@ -115,15 +107,10 @@ class RowSubset(Subset):
 
     def __init__(self, parent: RowDataset, rows: Sequence[int]) -> None:
         super().__init__(parent, rows)
-        self._whole = parent
         self.tags = {name: [values[row] for row in self.rows] for name, values in parent.tags.items()}
         self.groups = {name: self._complete(keys) for name, keys in parent.groups.items()}
         self.templates = getattr(parent, "templates", ())
         self.answers = [parent.answers[row] for row in self.rows] if parent.answers else ()
-
-    def captions_of(self, index: int) -> tuple[str, ...]:
-        """All captions of a sample."""
-        return self._whole.captions_of(self.rows[index])
 
     def _complete(self, keys: Sequence[str]) -> list[str]:
         before, kept = Counter(keys), [keys[row] for row in self.rows]

@@ -52,25 +52,18 @@ class WebDatasetDataset(RowDataset):
             self.answers = [int(self._read(index, 3)) for index in range(len(self))]
 
     def captions_of(self, index: int) -> tuple[str, ...]:
-        """All captions of a sample, read from its tar.
+        """All captions of a sample, read from its tar; none where the samples have classes.
 
         Raises:
-            DataError: It has none.
+            DataError: Its file of captions is empty.
         """
         if not self._has_captions:
-            return super().captions_of(index)
+            return ()
         lines = self._read(index, 3).decode("utf-8").splitlines()
         captions = tuple(line.strip() for line in lines if line.strip())
         if not captions:
             raise DataError(f"{self._keys[index]!r} has an empty .txt", "every image needs a caption")
         return captions
-
-    def text(self, index: int, caption: int = 0) -> str:
-        """One caption of a sample, without decoding its image."""
-        captions = self.captions_of(index)
-        if not 0 <= caption < len(captions):
-            raise DataError(f"{self.name}: sample {index} has {len(captions)} captions, not {caption + 1}")
-        return captions[caption]
 
     def _sample(self, index: int, row: int) -> CaptionedImage | LabelledSample:
         del index

@@ -65,8 +65,7 @@ def evaluate(embedder: CachedEmbedder, dataset: Dataset, prompts: Prompts | None
 
 
 def _captions(dataset: Dataset) -> list[tuple[str, ...]]:
-    read = getattr(dataset, "captions_of", None)
-    captions = [read(i) if read else tuple(dataset[i].captions) for i in range(len(dataset))]
+    captions = [dataset.captions_of(i) for i in range(len(dataset))]
     check_captions(dataset.name, [caption for of_sample in captions for caption in of_sample])
     return captions
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from interp_plugins.datasets.image_text.base import check_captions
-from interp_registry.contracts.data import CaptionedImage, Dataset, Subset
+from interp_registry.contracts.data import CaptionedImage, Dataset
 from interp_registry.errors import DataError, UsageError
 from interp_registry.tensors.seeding import generator
 
@@ -38,8 +38,7 @@ def split_validation(dataset: Dataset, n_validation: int, seed: int) -> tuple[li
 
 def captions_of(dataset: Dataset, rows: Sequence[int]) -> list[tuple[str, ...]]:
     """All captions of some samples, checked."""
-    read: Any = getattr(dataset, "captions_of", None)
-    captions = [tuple(read(row)) if read else tuple(dataset[row].captions) for row in rows]
+    captions = [dataset.captions_of(row) for row in rows]
     check_captions(dataset.name, [caption for of_row in captions for caption in of_row])
     return captions
 
@@ -102,13 +101,6 @@ class PairSampler:
         own = slice(self.rank * share, (self.rank + 1) * share)
         rows = [self.rows[place] for place in places[own]]
         which = torch.rand(size, generator=draws).tolist()[own]
-        pairs = Subset(self.dataset, rows)
-        captions = captions_of_unchecked(self.dataset, rows)
+        captions = [self.dataset.captions_of(row) for row in rows]
         texts = [of_row[int(where * len(of_row))] for where, of_row in zip(which, captions, strict=True)]
-        return [pairs.image(index) for index in range(len(rows))], texts
-
-
-def captions_of_unchecked(dataset: Dataset, rows: Sequence[int]) -> list[tuple[str, ...]]:
-    """All captions of some samples whose data set has been checked before."""
-    read: Any = getattr(dataset, "captions_of", None)
-    return [tuple(read(row)) if read else tuple(dataset[row].captions) for row in rows]
+        return [self.dataset.image(row) for row in rows], texts

@@ -95,7 +95,7 @@ def test_building_a_set_decodes_nothing_and_holds_places_alone(captioned, counte
     assert built.text(2, 1) == "a red one"
     assert built._places.shape == (N, 5)
     assert counter.n == 0
-    with pytest.raises(DataError, match="has 2 captions, not 3"):
+    with pytest.raises(DataError, match="2 texts, so none at index 2"):
         built.text(2, 2)
 
 

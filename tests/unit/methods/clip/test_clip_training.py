@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from interp_plugins.datasets.image_text.config import WorldPairs, WorldTwins
+from interp_plugins.datasets.memory import ListDataset
 from interp_plugins.losses.config import CkaLoss, InfoNceLoss, SvdLoss
 from interp_plugins.methods.clip.collapse import CollapseAlarm, effective_rank, mean_cosine_of_others
 from interp_plugins.methods.clip.config import ClipTrainConfig
 from interp_plugins.methods.clip.optimisers import optimisers_of, parameter_groups
-from interp_plugins.methods.clip.pairs import PairSampler, split_validation
+from interp_plugins.methods.clip.pairs import PairSampler, captions_of, split_validation
 from interp_plugins.methods.clip.run import train_clip
 from interp_plugins.methods.clip.training import ClipTraining, retrieval_values
 from interp_plugins.models.image_text.loading import load_image_text
@@ -92,6 +93,15 @@ def test_batches_depend_on_seed_step_and_process_alone_and_hold_no_image_twice()
         dataset.captions_of(row).index(text) for text in texts for row in range(200) if text in dataset.captions_of(row)
     }
     assert used == {0, 1, 2}
+
+
+def test_a_data_set_that_gives_samples_alone_is_drawn_from_like_one_that_knows_its_captions():
+    knowing = WorldPairs(n=12, n_captions=2).build()
+    plain = ListDataset(list(knowing), knowing.name, knowing.modalities)
+    assert (
+        PairSampler(plain, range(12), 4, seed=0).batch(1)[1] == PairSampler(knowing, range(12), 4, seed=0).batch(1)[1]
+    )
+    assert captions_of(plain, range(12)) == captions_of(knowing, range(12))
 
 
 def test_validation_is_kept_from_training():

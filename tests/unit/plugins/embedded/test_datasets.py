@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from interp_plugins.embedded import datasets
 from interp_plugins.embedded.config import ShapesConfig, ShapesTwinsConfig
 from interp_plugins.embedded.world import KINDS, captions, join, render, same_words, scenes
-from interp_registry.errors import ConfigError
+from interp_registry.errors import ConfigError, DataError
 
 
 def test_a_sample_holds_the_picture_and_all_captions_of_its_scene():
@@ -14,6 +15,7 @@ def test_a_sample_holds_the_picture_and_all_captions_of_its_scene():
     assert list(sample.captions) == captions("evaluation", 257, 258)[0]
     assert np.array_equal(np.asarray(sample.image), render(scenes("evaluation", 257, 258))[0])
     assert shapes.text(257, 3) == sample.captions[3]
+    assert shapes.captions_of(257) == sample.captions
 
 
 def test_several_captions_per_item_are_joined_from_the_asked_one_on():
@@ -75,8 +77,14 @@ def test_an_empty_data_set_is_refused(config):
 
 
 def test_a_caption_that_does_not_exist_is_refused():
-    with pytest.raises(ConfigError, match="caption"):
+    with pytest.raises(DataError, match="'evaluation-00000' of shapes has 5 texts, so none at index 5"):
         ShapesConfig(limit=2).build().text(0, 5)
+
+
+def test_captions_are_read_without_drawing_a_picture(monkeypatch):
+    monkeypatch.setattr(datasets, "render", None)
+    shapes = ShapesConfig(limit=3).build()
+    assert shapes.select(2, seed=0).captions_of(0)[1] == shapes.select(2, seed=0).text(0, 1)
 
 
 def test_an_index_outside_is_refused_and_the_end_ends_iteration():

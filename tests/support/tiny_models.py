@@ -1,7 +1,10 @@
 """Tiny random checkpoints of the model families: two blocks, width 32, no downloads."""
 
+import importlib.util
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import transformers
 from PIL import Image
@@ -9,6 +12,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 N_WORDS = 60
+
+needs_bitsandbytes = pytest.mark.skipif(
+    importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is for Linux"
+)
 
 SMALL = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 GROUPED = SMALL | {"num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64}
@@ -126,6 +133,15 @@ def tokenizer(add_bos: bool = False) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=core, pad_token="<pad>", unk_token="<unk>", eos_token="<eos>", model_max_length=60
     )
+
+
+def wide_llama(folder: Path) -> str:
+    """A llama of width 64 in a folder: bitsandbytes packs multiples of that on a CPU."""
+    sizes = {"hidden_size": 64, "head_dim": 16, "intermediate_size": 128}
+    config = transformers.LlamaConfig(**(special_tokens("llama") | GROUPED | sizes))
+    build(transformers.AutoModelForCausalLM, config).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return str(folder)
 
 
 def texts(n: int = 9, seed: int = 0) -> list[str]:

@@ -10,16 +10,14 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from interp_plugins.metrics.config import CkaConfig
-from interp_plugins.metrics.gram import double_centred, u_centred
+from interp_plugins.metrics.gram import double_centred, require_enough, u_centred
 from interp_plugins.metrics.layer_bank import LayerBank
 from interp_plugins.metrics.leave_one_out import cka_without_each
 from interp_plugins.metrics.relational import RelationalMetric
-from interp_registry.errors import DataError
 
 __all__ = ["Cka", "median_width", "rbf_kernel", "squared_distances"]
 
 PLATONIC_EPSILON = 1e-6
-_SMALLEST_UNBIASED = 4
 
 
 class Cka(RelationalMetric):
@@ -41,10 +39,8 @@ class Cka(RelationalMetric):
         Raises:
             DataError: The unbiased estimator has fewer than four samples.
         """
-        if not self.biased and bank.n < _SMALLEST_UNBIASED:
-            raise DataError(
-                f"the unbiased estimator needs at least 4 samples, and there are {bank.n}", "use metric 'cka'"
-            )
+        if not self.biased:
+            require_enough(bank.n, "metric 'cka'")
         for centred in bank.centred_grams():
             if self.kernel == "linear":
                 yield centred if self.biased else u_centred(centred)

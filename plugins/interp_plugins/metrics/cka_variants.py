@@ -11,14 +11,12 @@ from torch import Tensor
 
 from interp_plugins.metrics.cka import Cka
 from interp_plugins.metrics.config_variants import AngularCkaConfig, StreamingCkaConfig
-from interp_plugins.metrics.gram import centre_columns, full_precision
+from interp_plugins.metrics.gram import centre_columns, full_precision, require_enough
 from interp_registry.contracts.metric import State
-from interp_registry.errors import DataError
 
 __all__ = ["AngularCka", "StreamingCka"]
 
 _ROWS = 4096
-_SMALLEST_UNBIASED = 4
 
 
 class AngularCka(Cka):
@@ -55,11 +53,8 @@ class StreamingCka:
         Raises:
             DataError: The unbiased estimator has fewer than four samples.
         """
-        if not self.biased and layers[0].shape[0] < _SMALLEST_UNBIASED:
-            raise DataError(
-                f"the unbiased estimator needs at least 4 samples, and there are {layers[0].shape[0]}",
-                "use biased=True",
-            )
+        if not self.biased:
+            require_enough(layers[0].shape[0], "biased=True")
         centred = [centre_columns(layer) for layer in layers]
         own = torch.stack([self._estimate(x, x) for x in centred])
         return {**{f"features.{index}": x for index, x in enumerate(centred)}, "own": own}

@@ -16,14 +16,12 @@ from torch import Tensor
 
 from interp_plugins.metrics.cka import PLATONIC_EPSILON
 from interp_plugins.metrics.config import CknnaConfig
+from interp_plugins.metrics.gram import require_enough
 from interp_plugins.metrics.layer_bank import LayerBank
 from interp_plugins.metrics.neighbours import ListIndex, permuted_lists
 from interp_registry.contracts.metric import State
-from interp_registry.errors import DataError
 
 __all__ = ["Cknna"]
-
-_SMALLEST_UNBIASED = 4
 
 
 class Cknna:
@@ -48,10 +46,8 @@ class Cknna:
             DataError: topk is not below the number of samples, or there are fewer than four samples.
         """
         bank = LayerBank.of(layers)
-        if not self.biased and bank.n < _SMALLEST_UNBIASED:
-            raise DataError(
-                f"cknna needs at least 4 samples, and there are {bank.n}", "use more samples, or biased=True"
-            )
+        if not self.biased:
+            require_enough(bank.n, "more samples, or biased=True")
         indices, values = bank.neighbours(self.topk, include_self=self.biased)
         mutual = torch.stack([_is_mutual(layer) for layer in indices])
         state = {"indices": indices, "values": values, "mutual": mutual}

@@ -12,15 +12,12 @@ from torch import Tensor
 
 from interp_plugins.metrics.cka import squared_distances
 from interp_plugins.metrics.config_variants import DistanceCorrelationConfig, RsaConfig
-from interp_plugins.metrics.gram import double_centred, gram, u_centred
+from interp_plugins.metrics.gram import double_centred, gram, require_enough, u_centred
 from interp_plugins.metrics.layer_bank import LayerBank
 from interp_plugins.metrics.relational import RelationalMetric, triangle
 from interp_registry.contracts.metric import State
-from interp_registry.errors import DataError
 
 __all__ = ["DistanceCorrelation", "KendallRsa", "Rsa", "average_ranks", "dissimilarities", "make_rsa"]
-
-_SMALLEST_UNBIASED = 4
 
 
 def make_rsa(config: RsaConfig) -> "Rsa | KendallRsa":
@@ -89,10 +86,8 @@ class DistanceCorrelation(RelationalMetric):
         Raises:
             DataError: The unbiased estimator has fewer than four samples.
         """
-        if not self.biased and bank.n < _SMALLEST_UNBIASED:
-            raise DataError(
-                f"the unbiased estimator needs at least 4 samples, and there are {bank.n}", "use biased=True"
-            )
+        if not self.biased:
+            require_enough(bank.n, "biased=True")
         for centred in bank.centred_grams():
             distances = squared_distances(centred).sqrt()
             yield double_centred(distances) if self.biased else u_centred(distances)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp_registry.errors import UsageError
+from interp_registry.errors import DataError, UsageError
 
 __all__ = [
     "centre_columns",
@@ -19,11 +19,13 @@ __all__ = [
     "gram",
     "mirror",
     "pack",
+    "require_enough",
     "require_precise",
     "u_centred",
 ]
 
 _BLOCK = 192
+_SMALLEST_UNBIASED = 4
 
 
 @contextmanager
@@ -50,6 +52,20 @@ def require_precise(x: Tensor) -> None:
             f"similarities in {str(x.dtype).removeprefix('torch.')} cannot be trusted: nearly all of them are ties",
             "convert the features to float32 first (stored half-precision features are converted on reading)",
         )
+
+
+def require_enough(n: int, instead: str) -> None:
+    """Refuse fewer samples than an unbiased estimator, which divides by n - 3, can take.
+
+    Args:
+        n: Number of samples.
+        instead: What to use in its place.
+
+    Raises:
+        DataError: There are fewer than four.
+    """
+    if n < _SMALLEST_UNBIASED:
+        raise DataError(f"the unbiased estimator needs at least 4 samples, and there are {n}", f"use {instead}")
 
 
 def gram(x: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:

@@ -90,23 +90,27 @@ class Winoground(DatasetConfig):
     """branch, tag or commit"""
 
 
+WhatsUpSubset = Literal[
+    "Controlled_Images_A",
+    "Controlled_Images_B",
+    "COCO_QA_one_obj",
+    "COCO_QA_two_obj",
+    "VG_QA_one_obj",
+    "VG_QA_two_obj",
+    "VG_Relation",
+    "VG_Attribution",
+    "COCO_Order",
+]
+"""The parts of What'sUp."""
+
+
 @dataclass
 class WhatsUp(DatasetConfig):
     """What'sUp (Kamath et al. 2023): choices of spatial captions, with pairs and sets."""
 
     impl: ClassVar[str] = "interp_plugins.datasets.image_text.hub:WhatsUpDataset"
 
-    subset: Literal[
-        "Controlled_Images_A",
-        "Controlled_Images_B",
-        "COCO_QA_one_obj",
-        "COCO_QA_two_obj",
-        "VG_QA_one_obj",
-        "VG_QA_two_obj",
-        "VG_Relation",
-        "VG_Attribution",
-        "COCO_Order",
-    ] = "Controlled_Images_A"
+    subset: WhatsUpSubset = "Controlled_Images_A"
     """which part"""
     path: str = "ServiceNow/whatsup_all"
     """name on the hub, or a folder of parquet files"""

@@ -1,24 +1,14 @@
 """Named lists of data sets; no heavy imports."""
 
 from pathlib import Path
+from typing import get_args
 
 from interp_plugins.datasets.image_text import config as data
 from interp_registry.choices import DatasetConfig
 
 __all__ = ["suite"]
 
-
-WHATSUP = (
-    "Controlled_Images_A",
-    "Controlled_Images_B",
-    "COCO_QA_one_obj",
-    "COCO_QA_two_obj",
-    "VG_QA_one_obj",
-    "VG_QA_two_obj",
-    "VG_Relation",
-    "VG_Attribution",
-    "COCO_Order",
-)
+WHATSUP = get_args(data.WhatsUpSubset)
 
 
 def suite(name: str) -> list[DatasetConfig]:

@@ -1,13 +1,10 @@
 """Lenses of models in 8 and 4 bits, with compiled blocks, and with activations computed again: they train, or say why not."""
 
 import copy
-import importlib.util
 
 import pytest
 import tiny_models
 import torch
-import transformers
-from transformers import AutoModelForCausalLM
 
 from interp_plugins.methods.lens.config import LensTrainConfig
 from interp_plugins.methods.lens.consistency.config import ConsistencyConfig
@@ -22,20 +19,10 @@ from interp_registry.errors import UsageError
 from interp_registry.testing import FakeContext
 from interp_registry.training.config import TrainingConfig
 
-needs_bitsandbytes = pytest.mark.skipif(
-    importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is for Linux"
-)
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A llama of width 64: bitsandbytes packs multiples of that on a CPU."""
-    path = tmp_path_factory.mktemp("models") / "llama"
-    sizes = {"hidden_size": 64, "head_dim": 16, "intermediate_size": 128}
-    config = transformers.LlamaConfig(**(tiny_models.special_tokens("llama") | tiny_models.GROUPED | sizes))
-    tiny_models.build(AutoModelForCausalLM, config).save_pretrained(path)
-    tiny_models.tokenizer().save_pretrained(path)
-    return str(path)
+    return tiny_models.wide_llama(tmp_path_factory.mktemp("models") / "llama")
 
 
 def bottleneck(**settings):
@@ -69,7 +56,7 @@ def trained(method, folder, corpus, home, **loading):
     return [event.value for event in events], ctx
 
 
-@needs_bitsandbytes
+@tiny_models.needs_bitsandbytes
 @pytest.mark.parametrize(
     ("method", "quantize"),
     [
@@ -90,13 +77,13 @@ def test_what_trains_no_copy_of_the_weights_trains_on_a_quantised_model(method, 
     assert {name for name in same if fresh[name].numel()} == set()
 
 
-@needs_bitsandbytes
+@tiny_models.needs_bitsandbytes
 def test_a_bottleneck_in_four_bits_on_a_cpu_is_refused_because_it_would_get_no_gradients(folder, corpus, tmp_path):
     with pytest.raises(UsageError, match="no gradients through 4-bit weights on a CPU"):
         trained(bottleneck(trainable="projections"), folder, corpus, tmp_path, quantize="4bit")
 
 
-@needs_bitsandbytes
+@tiny_models.needs_bitsandbytes
 @pytest.mark.parametrize("quantize", ["8bit", "4bit"])
 @pytest.mark.parametrize("method", [bottleneck(), autoencoder()], ids=["consistency", "nla"])
 def test_a_quantised_copy_cannot_be_trained_and_is_refused(method, quantize, folder, corpus, tmp_path):

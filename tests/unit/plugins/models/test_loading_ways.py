@@ -1,6 +1,5 @@
 """Number types, quantisation, spreading over devices and compiling, on a CPU (default tier; real compilation is slow)."""
 
-import importlib.util
 import shutil
 from types import SimpleNamespace
 
@@ -20,9 +19,6 @@ from interp_plugins.models.resolve import load_model
 from interp_registry.discovery import discover
 from interp_registry.errors import MissingDependencyError, ResourceError, UsageError
 
-needs_bitsandbytes = pytest.mark.skipif(
-    importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is for Linux"
-)
 TEXTS = tiny_models.texts(9)
 
 
@@ -33,13 +29,7 @@ def _plugins():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> str:
-    """A llama of width 64: bitsandbytes packs multiples of that on a CPU."""
-    path = tmp_path_factory.mktemp("models") / "llama"
-    sizes = {"hidden_size": 64, "head_dim": 16, "intermediate_size": 128}
-    config = transformers.LlamaConfig(**(tiny_models.special_tokens("llama") | tiny_models.GROUPED | sizes))
-    tiny_models.build(AutoModelForCausalLM, config).save_pretrained(path)
-    tiny_models.tokenizer().save_pretrained(path)
-    return str(path)
+    return tiny_models.wide_llama(tmp_path_factory.mktemp("models") / "llama")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +54,7 @@ def test_half_precision_is_near_and_pooled_in_fp32(folder, exact, dtype, most) -
     assert 0 < error_of(found, exact) < most
 
 
-@needs_bitsandbytes
+@tiny_models.needs_bitsandbytes
 @pytest.mark.parametrize(("quantize", "kind", "most"), [("8bit", "Linear8bitLt", 0.05), ("4bit", "Linear4bit", 0.35)])
 def test_quantised_weights_are_small_and_the_parameters_are_those_of_the_model(
     folder, exact, quantize, kind, most
@@ -80,13 +70,13 @@ def test_quantised_weights_are_small_and_the_parameters_are_those_of_the_model(
     assert found.loss == pytest.approx(exact.loss, rel=0.1)
 
 
-@needs_bitsandbytes
+@tiny_models.needs_bitsandbytes
 def test_four_bits_are_nf4_quantised_twice(folder) -> None:
     settings = load(folder, quantize="4bit").module.config.quantization_config
     assert (settings.bnb_4bit_quant_type, settings.bnb_4bit_use_double_quant) == ("nf4", True)
 
 
-@needs_bitsandbytes
+@tiny_models.needs_bitsandbytes
 def test_what_bitsandbytes_cannot_pack_is_one_line(tmp_path) -> None:
     tiny_models.build(AutoModelForCausalLM, tiny_models.language_config("llama")).save_pretrained(tmp_path / "narrow")
     tiny_models.tokenizer().save_pretrained(tmp_path / "narrow")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from interp_cli import console
+from interp_cli.table_differences import differences
 from interp_registry.errors import CorruptError, UsageError
 from interp_registry.stores import maintenance
 from interp_registry.stores.home import layout
@@ -25,16 +26,16 @@ Fast = Annotated[bool, typer.Option("--fast", help="Compare with the fast digest
 
 @app.command("ls")
 def list_tables(keys: Keys = None, json: Json = False, out: Out = None) -> None:
-    """List features and activations with their size, and their state where they are not complete."""
+    """List features and activations with size, state where they are not complete, and what tells those of one model apart."""
     found = [maintenance.summarize(path) for path in maintenance.find_tables(layout(out).store, keys or ())]
     if json:
         console.print_json({"tables": [{**vars(summary), "path": str(summary.path)} for summary in found]})
         return
-    columns = ("kind", "key", "state", "data set", "rows", "size")
+    columns = ("kind", "key", "state", "data set", "rows", "size", "differs in")
     states = ["" if s.state == "complete" else s.state for s in found]
     rows = [
-        (s.kind, s.key, state, s.request.get("dataset"), s.rows, console.size(s.size))
-        for s, state in zip(found, states, strict=True)
+        (s.kind, s.key, state, s.request.get("dataset"), s.rows, console.size(s.size), apart)
+        for s, state, apart in zip(found, states, differences(found), strict=True)
     ]
     console.print_table(columns, rows)
 

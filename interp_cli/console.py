@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 _PIPED_WIDTH = 200
+_WRITING_THEMSELVES = {"huggingface_hub": "HF_HUB_VERBOSITY", "datasets": "DATASETS_VERBOSITY"}
+"""Libraries that write their records to stderr and pass them on as well -> the variable that says from which level."""
 
 
 def out() -> Console:
@@ -79,9 +81,13 @@ def print_paths(paths: Iterable[Any]) -> None:
 
 
 def setup_logging(debug: bool, quiet: bool) -> None:
-    """Send log records of the tool and of libraries to stderr."""
+    """Send log records of the tool and of libraries to stderr, each once: some libraries write theirs themselves."""
     level = logging.DEBUG if debug else logging.ERROR if quiet else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for library, variable in _WRITING_THEMSELVES.items():
+        logging.getLogger(library).propagate = False
+        if quiet:
+            os.environ.setdefault(variable, "error")
 
 
 def plain(text: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 __all__ = ["CHECKS", "Finding", "examine"]
 
@@ -166,26 +167,47 @@ def _folders() -> Iterator[Finding]:
 
 
 def _hub_cache() -> Path:
-    base = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    return Path(os.environ.get("HF_HUB_CACHE") or base / "hub")
+    return Path(os.environ.get("HF_HUB_CACHE") or _hub_home() / "hub")
+
+
+def _hub_home() -> Path:
+    return Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
 
 
 def _hub() -> Iterator[Finding]:
     if os.environ.get("HF_HUB_OFFLINE") == "1":
         yield Finding("hub", "note", "HF_HUB_OFFLINE=1: nothing is downloaded")
         return
-    host = os.environ.get("HF_ENDPOINT", "https://huggingface.co").split("//")[-1].split("/")[0]
+    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
     try:
-        socket.create_connection((host.split(":")[0], 443), timeout=3).close()
+        place = _host_and_port(endpoint)
+    except ValueError as err:
+        yield Finding("hub", "error", f"HF_ENDPOINT={endpoint!r}: {err}", "write it like https://hub.example.org:8443")
+        return
+    try:
+        socket.create_connection(place, timeout=3).close()
     except OSError as err:
-        text = f"{host} does not answer ({err})"
+        text = f"{place[0]}, port {place[1]}, does not answer ({err})"
         yield Finding(
             "hub", "warning", text, "models must be in the cache or in a local folder; --offline says so at once"
         )
         return
-    token = bool(os.environ.get("HF_TOKEN")) or (Path.home() / ".cache/huggingface/token").exists()
-    advice = "" if token else "gated models need a token: huggingface-cli login"
-    yield Finding("hub", "ok", f"{host} answers, {'a' if token else 'no'} token", advice)
+    token = bool(os.environ.get("HF_TOKEN")) or (_hub_home() / "token").exists()
+    advice = "" if token else "gated models need a token: hf auth login"
+    yield Finding("hub", "ok", f"{place[0]}, port {place[1]}, answers; {'a' if token else 'no'} token", advice)
+
+
+def _host_and_port(endpoint: str) -> tuple[str, int]:
+    """Where the hub is asked.
+
+    Raises:
+        ValueError: That is no address of the web.
+    """
+    parts = urlsplit(endpoint)
+    ports = {"https": 443, "http": 80}
+    if parts.scheme not in ports or not parts.hostname:
+        raise ValueError("no address that begins with https:// or http://")
+    return parts.hostname, parts.port or ports[parts.scheme]
 
 
 def _slurm() -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -65,6 +66,40 @@ def test_a_hub_that_does_not_answer_is_a_warning(only, monkeypatch):
     (finding,) = diagnosis.examine()
     assert finding.level == "warning"
     assert "does not answer" in finding.text
+
+
+def test_the_hub_is_asked_at_the_address_and_port_of_the_variable(only, monkeypatch):
+    only("hub")
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}/mirror")
+        (finding,) = diagnosis.examine()
+    assert finding.level == "ok"
+    assert finding.text.startswith(f"127.0.0.1, port {port}, answers")
+    assert [finding.level for finding in diagnosis.examine()] == ["warning"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "place"),
+    [
+        ("https://huggingface.co", ("huggingface.co", 443)),
+        ("http://hub.example.org/hf", ("hub.example.org", 80)),
+        ("https://[::1]:8443", ("::1", 8443)),
+    ],
+)
+def test_the_port_is_that_of_the_scheme_unless_the_address_names_one(endpoint, place):
+    assert diagnosis._host_and_port(endpoint) == place
+
+
+@pytest.mark.parametrize("endpoint", ["hub.example.org", "https://", "https://hub:hundred", "ftp://hub"])
+def test_an_address_that_is_none_is_an_error_of_the_hub(only, monkeypatch, endpoint):
+    only("hub")
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    (finding,) = diagnosis.examine()
+    assert (finding.topic, finding.level) == ("hub", "error")
+    assert repr(endpoint) in finding.text
 
 
 def test_a_check_that_raises_is_itself_a_finding(monkeypatch):

@@ -72,7 +72,11 @@ def _report(err: Exception) -> int:
         console.show_error(ResourceError(f"the disk is full: {err}", "make space and give the same command again"))
         return 1
     reason = f"{type(err).__name__}: {err}".strip()
-    console.show_error(InterpError(reason, "this is a defect, please report it; --debug shows the traceback"))
+    from interp_cli.culprits import culprit
+
+    plugin = culprit(err)
+    whose = "a defect, please report it" if plugin is None else f"an error of {plugin}"
+    console.show_error(InterpError(reason, f"this is {whose}; --debug shows the traceback"))
     return 1
 
 

@@ -12,8 +12,8 @@ from typer.core import CompletionItem, TyperCommand, TyperGroup  # pyright: igno
 from interp_cli import console
 from interp_cli.help_pages import completion_help, group_help, options_section, page_text, plain_command_help, section
 from interp_cli.stage_command import MethodGroup, StageCommand, method_command
-from interp_registry.discovery import Plugins, find_plugins
-from interp_registry.errors import UnknownNameError
+from interp_registry.discovery import Plugins, find_plugins, loading
+from interp_registry.errors import InterruptedRunError, UnknownNameError
 
 __all__ = ["COMMANDS", "BuiltinCommand", "build_app", "command_problems"]
 
@@ -183,8 +183,8 @@ def build_app(plugins: Plugins | None = None) -> TyperGroup:
     app = typer.Typer(cls=RootGroup, rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_root)
     taken = {*COMMANDS, *plugins.methods}
-    for _, add in plugins.commands:
-        _add_guarded(app, add, taken)
+    for name, add in plugins.commands:
+        _add_guarded(app, name, add, taken)
     root = typer.main.get_command(app)
     assert isinstance(root, RootGroup)  # noqa: S101 - typer.Typer(cls=RootGroup) makes one
     _styled(root)
@@ -201,13 +201,16 @@ def _names(app: typer.Typer) -> list[str]:
     ]
 
 
-def _add_guarded(app: typer.Typer, add: Any, taken: set[str]) -> str | None:
+def _add_guarded(app: typer.Typer, name: str, add: Any, taken: set[str]) -> str | None:
     """Let a plugin add commands; what it added is taken back if it raises or takes a name that is taken."""
     commands, groups = list(app.registered_commands), list(app.registered_groups)
     before = _names(app)
     try:
-        add(app=app)
-    except (Exception, SystemExit) as err:  # noqa: BLE001 - a stranger's code; the others must go on
+        with loading(name):
+            add(app=app)
+    except InterruptedRunError:
+        raise
+    except BaseException as err:  # noqa: BLE001 - a stranger's code; the others must go on
         problem = f"{type(err).__name__}: {err}"
     else:
         new = _names(app)[len(before) :] if app.registered_commands[: len(commands)] == commands else []
@@ -222,5 +225,5 @@ def command_problems(plugins: Plugins) -> dict[str, str]:
     """Plugins whose plain commands could not be added -> why."""
     app = typer.Typer()
     taken = {*COMMANDS, *plugins.methods}
-    problems = {name: _add_guarded(app, add, taken) for name, add in plugins.commands}
+    problems = {name: _add_guarded(app, name, add, taken) for name, add in plugins.commands}
     return {name: problem for name, problem in problems.items() if problem}

@@ -17,11 +17,13 @@ from interp_registry.stores.run import Run
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from interp_registry.contracts.tracker import Tracker
+    from interp_registry.contracts.tracker import GuardedTracker
     from interp_registry.stores.activations import ActivationStore
     from interp_registry.stores.features import FeatureStore
 
 __all__ = ["Context", "Processes", "best_device"]
+
+_HASTE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class Context:
         return ActivationStore(self.layout.store)
 
     @cached_property
-    def tracker(self) -> "Tracker":
+    def tracker(self) -> "GuardedTracker":
         """The trackers that the user chose, behind a guard: one that fails is reported once and left out."""
         from interp_cli.tracking import start_tracker
 
@@ -160,7 +162,13 @@ class Context:
         """Run another stage as a child run in the same store."""
         return self._start_child(self, name, config)
 
-    def close(self) -> None:
-        """Close what was made."""
+    def close(self, in_haste: bool = False) -> None:
+        """Close what was made.
+
+        Args:
+            in_haste: Whether a signal came: a tracker that hangs must not keep the process.
+        """
         if "tracker" in self.__dict__:
+            if in_haste:
+                self.tracker.patience = min(self.tracker.patience, _HASTE_SECONDS)
             self.tracker.close()

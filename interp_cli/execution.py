@@ -2,21 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from interp_cli import console
 from interp_cli.context import Context, Processes, best_device
+from interp_cli.culprits import culprit
 from interp_cli.launch.run_file import tell_launch
 from interp_cli.options import StageOptions
+from interp_cli.quiet import Silence
 from interp_cli.signals import StopFlag, stop_on_signals
 from interp_cli.system_sampler import sampled
 from interp_cli.tracking import track_result
 from interp_registry.config_io import Resolved, encode
 from interp_registry.contracts.method import Cost, Method, Result, RunContext, Stage
 from interp_registry.discovery import discover
-from interp_registry.errors import InterruptedRunError, ResourceError, UnknownNameError, UsageError
+from interp_registry.errors import InterruptedRunError, PluginError, ResourceError, UnknownNameError, UsageError
 from interp_registry.events import EventSink, FanOut, JsonlSink, NullSink
 from interp_registry.stores.home import Layout, layout
 from interp_registry.stores.run import Run, RunStore
@@ -102,7 +104,7 @@ def execute_together(
     run_batch, name = stage.load_run_batch(), command_name(method, stage)
     if run_batch is None:
         raise UsageError(f"`interp {name}` cannot run several points in one process", "leave --batched out")
-    options = resolved[0][1]
+    options, silence = resolved[0][1], Silence()
     folders = layout(options.out)
     runs = [
         _create(RunStore(folders.runs), name, one, own, ["interp", *name.split(), *line])
@@ -111,11 +113,11 @@ def execute_together(
     tell_launch(*(run.path for run in runs))
     with stop_on_signals() as flag, _view(options, Processes()) as view, ExitStack() as opened:
         shells = [
-            _Shell(own, folders, view if i == 0 else NullSink(), flag, Processes())
+            _Shell(own, folders, view if i == 0 else NullSink(), flag, Processes(), silence)
             for i, (_, own) in enumerate(resolved)
         ]
         contexts = [opened.enter_context(_opened(run, shell)) for run, shell in zip(runs, shells, strict=True)]
-        with sampled(contexts[0].events):
+        with sampled(contexts[0].events, silence):
             results = run_batch([one.config for one, _ in resolved], [cast("RunContext", c) for c in contexts])
         for context, result, shell in zip(contexts, results, shells, strict=True):
             _finish(context, result, shell)
@@ -155,6 +157,7 @@ class _Shell:
     view: EventSink
     flag: StopFlag
     processes: Processes
+    silence: Silence = field(default_factory=Silence)
 
 
 @contextmanager
@@ -171,7 +174,7 @@ def _view(options: StageOptions, processes: Processes) -> Iterator[EventSink]:
 
 def _run(stage: Stage[Any], config: Any, run: Run, shell: _Shell) -> Outcome:
     with _opened(run, shell) as context:
-        with sampled(context.events):
+        with sampled(context.events, shell.silence):
             result = stage.load_run()(config, cast("RunContext", context))
         _finish(context, result, shell)
     return Outcome(run, result)
@@ -181,7 +184,7 @@ def _run(stage: Stage[Any], config: Any, run: Run, shell: _Shell) -> Outcome:
 def _opened(run: Run, shell: _Shell) -> Iterator[Context]:
     """Start a run and give its context; in the end the run is sealed, or says what went wrong."""
     main = shell.processes.is_main
-    sink = FanOut([JsonlSink(run.events), shell.view]) if main else NullSink()
+    sink = FanOut([JsonlSink(run.events), shell.view, shell.silence]) if main else NullSink()
     context = Context(run, shell.options, shell.layout, sink, shell.flag, run_child(shell))
     try:
         if main:
@@ -194,7 +197,7 @@ def _opened(run: Run, shell: _Shell) -> Iterator[Context]:
         _record_failure(run, sink, shown, main)
         raise shown from err
     finally:
-        context.close()
+        context.close(in_haste=shell.flag.signum is not None)
         _close(sink, shell)
     if main:
         _write_report(run, shell.options)
@@ -231,6 +234,9 @@ def _record_failure(run: Run, sink: EventSink, err: BaseException, main: bool) -
 def _as_error(err: BaseException, run: Run, shell: _Shell) -> BaseException:
     """An interruption when a signal came, whatever the interrupted code made of it: an import cut short looks like a missing name."""
     signum = err.signum if isinstance(err, InterruptedRunError) else shell.flag.signum
+    if signum is None and isinstance(err, SystemExit):
+        who = culprit(err) or "a library"
+        return PluginError(f"{run.command} was left by sys.exit({err.code!r})", f"{who} must not do that")
     if signum is None:
         return err
     return InterruptedRunError(shell.flag.signum or signum, _resume_hint(run, shell.options))

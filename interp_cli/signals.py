@@ -1,6 +1,8 @@
 """SIGINT and SIGTERM: a stage that asks whether to stop is given the time to; one that does not is interrupted at once."""
 
+import math
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -16,27 +18,40 @@ class _Interrupted(KeyboardInterrupt):
     """
 
 
-class StopFlag:
-    """Set by the first signal once somebody has asked; before that, and by a second signal, the run is interrupted.
+_LEAST_SECONDS, _MOST_SECONDS = 10.0, 600.0
+"""Limits of the time in which a stage that asks whether to stop must ask again."""
 
-    A training loop asks at every step, so it finishes the step, writes a checkpoint and ends by itself.
+
+class StopFlag:
+    """Set by the first signal while somebody asks; else, by a second signal, and when nobody asks in time, the run is interrupted.
+
+    A training loop asks at every step, so it finishes the step, writes a checkpoint and ends by itself. Its time is twice the longest
+    that lay between two questions: a step that takes longer hangs, say in a plugin, and a scheduler kills what does not end.
     """
 
     def __init__(self) -> None:
-        self.asked = False
         self.signum: int | None = None
+        self._asked_at = -math.inf
+        self._seconds = _LEAST_SECONDS
 
     def __call__(self) -> bool:
-        """Whether to stop at the next safe point; from now on the first signal only sets the flag."""
-        self.asked = True
+        """Whether to stop at the next safe point; for some time from now on the first signal only sets the flag."""
+        now, before = time.monotonic(), self._asked_at
+        if math.isfinite(before):
+            self._seconds = min(max(self._seconds, 2 * (now - before)), _MOST_SECONDS)
+        self._asked_at = now
+        if self.signum is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         return self.signum is not None
 
     def handle(self, signum: int, _: FrameType | None) -> None:
-        """Take a signal."""
+        """Take a signal, or the alarm that was set by the first one."""
         first = self.signum is None
-        self.signum = signum
-        if not (self.asked and first):
+        if signum != signal.SIGALRM:
+            self.signum = signum
+        if not (first and time.monotonic() - self._asked_at < self._seconds):
             raise _Interrupted
+        signal.setitimer(signal.ITIMER_REAL, self._seconds)
 
 
 @contextmanager
@@ -45,12 +60,14 @@ def stop_on_signals() -> Iterator[StopFlag]:
     flag = StopFlag()
     before: dict[int, object] = {}
     try:
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
             before[signum] = signal.signal(signum, flag.handle)
     except ValueError:
         before = {}
     try:
         yield flag
     finally:
+        if before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for signum, handler in before.items():
             signal.signal(signum, handler)  # pyright: ignore[reportArgumentType]

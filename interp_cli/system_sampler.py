@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from interp_cli.quiet import Silence
 from interp_registry.events import EventSink
 
 __all__ = ["device_gib", "device_name", "memory_gib", "sampled"]
@@ -53,17 +54,21 @@ def _loaded_torch() -> Any:
 
 
 @contextmanager
-def sampled(sink: EventSink) -> Iterator[None]:
+def sampled(sink: EventSink, silence: Silence) -> Iterator[None]:
     """Report ``system/memory`` and ``system/device_memory`` (GiB) to ``sink`` after a second and then every five.
 
-    The device is reported too, as information on the state, when torch has been loaded or begins to use another one.
+    The device is reported too, as information on the state, when torch has been loaded or begins to use another one; and what the
+    run waits for, when it gave no news for long.
     """
     stop, began = threading.Event(), time.monotonic()
+    seconds = min(_SECONDS, silence.patience)
 
     def work() -> None:
-        wait, device = _FIRST_SECONDS, ""
+        wait, device = min(_FIRST_SECONDS, seconds), ""
         while not stop.wait(wait):
-            wait = _SECONDS
+            wait = seconds
+            if warning := silence.warning():
+                sink.message(warning, "warning")
             if device_name() != device:
                 device = device_name()
                 sink.state("running", info={"device": device})

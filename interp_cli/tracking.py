@@ -1,10 +1,14 @@
 """Start the experiment trackers that the user chose, behind the guard that leaves out one that fails."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from interp_cli.context import Context
 from interp_registry.choices import TrackerConfig
 from interp_registry.contracts.method import Result
 from interp_registry.contracts.tracker import GuardedTracker, TrackedRun, Tracker
 from interp_registry.errors import UnknownNameError
+from interp_registry.patience import patience
 from interp_registry.user_config import user_config
 
 __all__ = ["chosen_trackers", "start_tracker", "track_result"]
@@ -22,16 +26,35 @@ def chosen_trackers(context: Context) -> list[TrackerConfig]:
     return chosen
 
 
-def start_tracker(context: Context) -> Tracker:
-    """One tracker that hands everything on to the chosen ones; one that cannot be built is reported and left out."""
-    built: list[tuple[str, Tracker]] = []
-    for config in chosen_trackers(context):
-        name = TrackerConfig.get_choice_name(type(config))
-        try:
-            built.append((name, config.build()))
-        except Exception as err:  # noqa: BLE001 - a tracker never stops a run
-            context.events.message(f"tracker {name!r} is left out: {err}", "warning")
-    tracker = GuardedTracker(built, context.events)
+class _Deferred(Tracker):
+    """A tracker that is built when it starts, so that the guard also holds for building it."""
+
+    def __init__(self, config: TrackerConfig) -> None:
+        self._config = config
+        self._inner: Any = None
+
+    def start(self, run: TrackedRun) -> None:
+        """Build the tracker and begin to keep ``run``."""
+        self._inner = self._config.build()
+        self._inner.start(run)
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Keep named numbers at a step."""
+        self._inner.log(values, step)
+
+    def image(self, name: str, png: bytes, step: int) -> None:
+        """Keep a PNG picture at a step."""
+        self._inner.image(name, png, step)
+
+    def close(self) -> None:
+        """Finish."""
+        self._inner.close()
+
+
+def start_tracker(context: Context) -> GuardedTracker:
+    """One tracker that hands everything on to the chosen ones; one that fails or hangs is reported and left out."""
+    chosen = [(TrackerConfig.get_choice_name(type(config)), _Deferred(config)) for config in chosen_trackers(context)]
+    tracker = GuardedTracker(chosen, context.events, patience())
     run = context.run
     tracker.start(TrackedRun(run.id, run.command, run.path, run.config, context.offline))
     return tracker

@@ -6,6 +6,7 @@ import fcntl
 import os
 import platform
 import shutil
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,7 +22,8 @@ from interp_cli.launch.snapshot import Snapshot, installed_versions, mapped_path
 from interp_registry.choices import LauncherConfig, choice_names
 from interp_registry.config_io import encode
 from interp_registry.contracts.launcher import Job, Launch, Launcher, Resources
-from interp_registry.errors import InterpError, UnknownNameError, UsageError
+from interp_registry.errors import InterpError, InterruptedRunError, PluginError, UnknownNameError, UsageError
+from interp_registry.patience import said_when_slow
 
 __all__ = [
     "LaunchRequest",
@@ -152,6 +154,8 @@ def submit(request: LaunchRequest) -> Submitted:
                 if request.deferred
                 else start_tasks(folder, launcher, launch, range(launch.n_tasks), request.pass_env)
             )
+        except (InterruptedRunError, PluginError):
+            raise  # something may have been started
         except InterpError:
             shutil.rmtree(folder.path)
             raise
@@ -161,10 +165,30 @@ def submit(request: LaunchRequest) -> Submitted:
 def start_tasks(
     folder: LaunchFolder, launcher: Launcher, launch: Launch, tasks: Sequence[int], pass_env: Sequence[str] = ()
 ) -> list[Job]:
-    """Hand tasks to the launcher with the filtered environment, and note the jobs in the folder."""
-    jobs = launcher.start(launch, tasks, submit_environment(os.environ, pass_env))
-    for job in jobs:
-        folder.add_job(asdict(job))
+    """Hand tasks to the launcher with the filtered environment, and note the jobs in the folder.
+
+    Raises:
+        InterpError: The launcher refused.
+        PluginError: It raised anything else, or gave back no jobs.
+        InterruptedRunError: It was waited for when Ctrl-C came.
+    """
+    environment = submit_environment(os.environ, pass_env)
+    advice = f"`interp launch status {folder.id}` says what is known of its tasks"
+    with said_when_slow(f"{type(launcher).__name__} is starting tasks", "Ctrl-C ends the waiting"):
+        try:
+            jobs = list(launcher.start(launch, tasks, environment))
+            described = [asdict(job) for job in jobs]
+        except InterpError:
+            raise
+        except KeyboardInterrupt as err:
+            raise InterruptedRunError(signal.SIGINT, f"the launcher may have started something: {advice}") from err
+        except (Exception, SystemExit) as err:
+            reason = f"{type(err).__name__}: {err}"
+            raise PluginError(
+                f"{type(launcher).__name__} failed to start tasks of {folder.id}: {reason}", advice
+            ) from err
+    for job in described:
+        folder.add_job(job)
     return jobs
 
 

@@ -10,8 +10,10 @@ It goes in two steps, because start-up is a feature: the modules are imported an
 import dataclasses
 import functools
 import os
+import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -21,14 +23,15 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from interp_registry.contracts.method import Method
-from interp_registry.errors import PluginError
+from interp_registry.errors import InterruptedRunError, PluginError
 from interp_registry.hookspecs import API_VERSION, PROJECT, InterpHooks
 from interp_registry.imports import load_attribute
+from interp_registry.patience import said_when_slow
 
 if TYPE_CHECKING:
     from interp_registry.choices import Registry
 
-__all__ = ["GROUP", "PluginInfo", "Plugins", "discover", "find_plugins", "load_plugins"]
+__all__ = ["GROUP", "PluginInfo", "Plugins", "discover", "find_plugins", "load_plugins", "loading"]
 
 GROUP = "interp"
 FIRST_PARTY = "interp_plugins"
@@ -182,12 +185,32 @@ def _import_plugins(points: Iterable[EntryPoint], blocked: set[str]) -> Plugins:
     return Plugins(tuple(infos), found.methods, tuple(found.commands), tuple(found.folders), found.modules)
 
 
+@contextmanager
+def loading(name: str) -> Iterator[None]:
+    """Name the plugin whose code runs inside the block when that takes long, or when Ctrl-C ends it.
+
+    Raises:
+        InterruptedRunError: In place of KeyboardInterrupt.
+    """
+    advice = (
+        f"INTERP_BLOCK_PLUGINS={name} leaves it out, `INTERP_BLOCK_PLUGINS={name} interp plugins block {name}` for good"
+    )
+    with said_when_slow(f"plugin {name!r} is being loaded", f"Ctrl-C ends the waiting, {advice}"):
+        try:
+            yield
+        except KeyboardInterrupt as err:
+            raise InterruptedRunError(signal.SIGINT, f"plugin {name!r} was being loaded: {advice}") from err
+
+
 def _guarded(info: PluginInfo, action: Callable[[], None]) -> PluginInfo:
     """Carry out a step of loading; the row of the plugin with the time it took, or with why it failed."""
     start = time.perf_counter()
     try:
-        action()
-    except (Exception, SystemExit) as err:  # noqa: BLE001 - a stranger's code may raise anything; the others must go on
+        with nullcontext() if _is_first_party(info.point) else loading(info.name):
+            action()
+    except InterruptedRunError:
+        raise
+    except BaseException as err:  # noqa: BLE001 - a stranger's code may raise anything; the others must go on
         import traceback
 
         reason = f"{type(err).__name__}: {err}".splitlines()[0]

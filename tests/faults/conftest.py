@@ -2,11 +2,21 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forked_cli import SERVER, CommandLine, Server
+
+LYING_PLUGIN = Path(SERVER).with_name("lying_plugin")
+METADATA = {
+    "METADATA": "Metadata-Version: 2.1\nName: interp-liar\nVersion: 1.0\n",
+    "entry_points.txt": "[interp]\nliar = liar\n",
+    "RECORD": "",
+}
 
 
 @pytest.fixture
@@ -19,3 +29,31 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="interp-test-", dir=memory))
     yield made
     shutil.rmtree(made)
+
+
+@pytest.fixture(scope="session")
+def lying_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose forks have the lying plugin, as pip would have installed it."""
+    site = tmp_path_factory.mktemp("site")
+    (site / "interp_liar-1.0.dist-info").mkdir()
+    for name, text in METADATA.items():
+        (site / "interp_liar-1.0.dist-info" / name).write_text(text)
+    own = {"PYTHONPATH": f"{site}{os.pathsep}{LYING_PLUGIN}", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    process = subprocess.Popen(
+        [sys.executable, str(SERVER)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **own, "HF_HUB_OFFLINE": "1"},
+    )
+    server = Server(process)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def liar(lying_server: Server, tmp_path: Path) -> Iterator[CommandLine]:
+    """``interp`` with the lying plugin, and a home of the test's own."""
+    line = CommandLine(lying_server, tmp_path / "home")
+    yield line
+    line.end()

@@ -161,7 +161,7 @@ class Dataset(ABC):
 
     def captions_of(self, index: int) -> tuple[str, ...]:
         """All texts of sample ``index``; empty when it has none."""
-        return _texts_of(self[index])
+        return _texts_of(self[index], self.name)
 
     def image(self, index: int) -> "Image":
         """The image of sample ``index``.
@@ -279,7 +279,7 @@ def reading(dataset: Dataset, row: int | None = None) -> Iterator[None]:
         yield
     except InterpError:
         raise
-    except Exception as err:
+    except (Exception, SystemExit) as err:
         what = "the length" if row is None else f"sample {row}"
         raise DataError(f"{what} of {dataset.name} cannot be read: {type(err).__name__}: {err}") from err
 
@@ -304,8 +304,12 @@ def _update(digest: Any, value: Any) -> None:
         digest.update(f"{len(data)}:".encode() + data)
 
 
-def _texts_of(sample: Any) -> tuple[str, ...]:
+def _texts_of(sample: Any, name: str) -> tuple[str, ...]:
     captions = getattr(sample, "captions", None)
+    if isinstance(captions, str):
+        raise DataError(
+            f"sample {getattr(sample, 'key', '?')!r} of {name} has captions={captions!r}, expected a tuple of texts"
+        )
     if captions is not None:
         return tuple(captions)
     text = sample if isinstance(sample, str) else getattr(sample, "text", getattr(sample, "content", None))

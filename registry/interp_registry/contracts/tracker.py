@@ -7,6 +7,7 @@ A run's own events are always written as JSON lines; trackers come on top. The o
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +19,9 @@ from interp_registry.events import EventSink
 __all__ = ["GuardedTracker", "TrackedRun", "Tracker"]
 
 logger = logging.getLogger(__name__)
+
+_MOST_OPEN = 10_000
+"""Calls that may wait for a tracker; one that is further behind does not keep up, and its numbers fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -60,50 +64,71 @@ class Tracker(Protocol):
 
 
 class _Worker:
-    """A thread of its own for one tracker: a call that hangs can be given up."""
+    """A thread of its own for one tracker: its calls are made in order, and nobody has to wait for one that hangs."""
 
     def __init__(self, name: str) -> None:
-        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[tuple[str, Callable[[], None]] | None] = queue.SimpleQueue()
+        self._answered = threading.Condition()
+        self._n_open, self._at, self._since = 0, "start", time.monotonic()
+        self._failure: tuple[str, BaseException] | None = None
         threading.Thread(target=self._work, name=f"interp-tracker-{name}", daemon=True).start()
 
     def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
+        while self._failure is None and (item := self._calls.get()) is not None:
+            method, call = item
+            failure = None
+            with self._answered:
+                self._at, self._since = method, time.monotonic()
             try:
                 call()
-            except Exception as error:  # noqa: BLE001 - handed to the caller
-                self._answers.put(error)
-            else:
-                self._answers.put(None)
+            except BaseException as error:  # noqa: BLE001 - a stranger's code, even if it asks to exit; the caller reports it
+                failure = method, error
+            with self._answered:
+                self._n_open, self._failure = self._n_open - 1, failure
+                self._answered.notify_all()
+
+    def ask(self, method: str, call: Callable[[], None]) -> None:
+        """Make a call after those before it, without waiting for it."""
+        with self._answered:
+            if not self._n_open:
+                self._at, self._since = method, time.monotonic()
+            self._n_open += 1
+        self._calls.put((method, call))
 
     def end(self) -> None:
         """End the thread after the call that it is at."""
         self._calls.put(None)
 
-    def run(self, call: Callable[[], None], seconds: float) -> None:
-        """Make a call and wait for it.
+    def wait(self, seconds: float) -> bool:
+        """Wait until all calls are made or one failed; False when that takes longer."""
+        with self._answered:
+            return self._answered.wait_for(lambda: self._n_open == 0 or self._failure is not None, seconds)
 
-        Raises:
-            TimeoutError: It did not end in time; the worker must not be used again.
+    def trouble(self, seconds: float, late: bool = False) -> tuple[str, BaseException] | None:
+        """The method that failed, or has not come back in time, or is far behind, and how; None when all is well.
+
+        Args:
+            seconds: Time of one call.
+            late: Whether the time for all calls is over.
         """
-        self._calls.put(call)
-        try:
-            error = self._answers.get(timeout=seconds)
-        except queue.Empty:
-            raise TimeoutError(f"no answer within {seconds:g} s") from None
-        if error is not None:
-            raise error
+        with self._answered:
+            if self._failure is None and self._n_open > _MOST_OPEN:
+                return self._at, TimeoutError(f"{self._n_open} calls behind")
+            if self._failure is None and self._n_open and (late or time.monotonic() - self._since > seconds):
+                return self._at, TimeoutError(f"no answer within {seconds:g} s")
+            return self._failure
 
 
 class GuardedTracker(Tracker):
     """Several trackers as one; the first failure of each is reported and leaves it out, and so is one that hangs.
 
-    Numbers also go to ``events`` as scalars, so that they are on disk, on the dashboard and in reports whatever trackers do.
+    Numbers also go to ``events`` as scalars, so that they are on disk, on the dashboard and in reports whatever trackers do. Only
+    :meth:`start` and :meth:`close` wait for the trackers; numbers and pictures are handed over, and a slow tracker slows nothing.
 
     Args:
         trackers: Trackers by the name that messages use. Each is only ever called from one thread, which is not the caller's.
         events: Where numbers and failures are reported; ``None`` reports failures to the log only.
-        patience: Seconds that one call of a tracker may take.
+        patience: Seconds that one call of a tracker, and all that is left to do at the end, may take.
     """
 
     def __init__(
@@ -111,7 +136,7 @@ class GuardedTracker(Tracker):
     ) -> None:
         self._trackers = dict(trackers)
         self._events = events
-        self._patience = patience
+        self.patience = patience
         self._workers = {name: _Worker(name) for name in self._trackers}
 
     @property
@@ -126,32 +151,50 @@ class GuardedTracker(Tracker):
     def start(self, run: TrackedRun) -> None:
         """Start every tracker."""
         self._each("start", run)
+        self._wait()
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Keep named numbers at a step, in the run's events and in every tracker."""
         if self._events is not None:
             for name, value in values.items():
                 self._events.scalar(name, value, step)
-        self._each("log", values, step)
+        self._each("log", dict(values), step)
 
     def image(self, name: str, png: bytes, step: int) -> None:
         """Hand a picture to every tracker."""
         self._each("image", name, png, step)
 
     def close(self) -> None:
-        """Close every tracker."""
+        """Close every tracker, once it has taken what it was given."""
         self._each("close")
+        self._wait()
         for worker in self._workers.values():
             worker.end()
 
     def _each(self, method: str, *arguments: Any) -> None:
         for name, tracker in list(self._trackers.items()):
-            try:
-                self._workers[name].run(partial(getattr(tracker, method), *arguments), self._patience)
-            except Exception as error:  # a seam: a tracker never ends a run
-                del self._trackers[name]
-                text = f"tracker {name!r} failed to {method} ({type(error).__name__}: {error}); it is left out from here on"
-                logger.warning("%s", text)
-                logger.debug("tracker %s", name, exc_info=True)
-                if self._events is not None:
-                    self._events.message(text, "warning")
+            trouble = self._workers[name].trouble(self.patience)
+            if trouble is not None:
+                self._leave_out(name, *trouble)
+            else:
+                self._workers[name].ask(method, partial(getattr(tracker, method), *arguments))
+
+    def _wait(self) -> None:
+        """Give all trackers together the time of one call."""
+        until = time.monotonic() + self.patience
+        for name in list(self._trackers):
+            worker = self._workers[name]
+            in_time = worker.wait(max(until - time.monotonic(), 0.0))
+            trouble = worker.trouble(self.patience, late=not in_time)
+            if trouble is not None:
+                self._leave_out(name, *trouble)
+
+    def _leave_out(self, name: str, method: str, error: BaseException) -> None:
+        del self._trackers[name]
+        self._workers[name].end()
+        text = f"tracker {name!r} failed to {method} ({type(error).__name__}: {error}); it is left out from here on"
+        logger.debug("tracker %s", name, exc_info=error)
+        if self._events is None:
+            logger.warning("%s", text)
+        else:
+            self._events.message(text, "warning")

@@ -1,9 +1,15 @@
-"""A signal that arrives while a library makes classes from strings ends the program with the exit code that it chose."""
+"""A first signal gives a stage that asks the time to end; one that asks no more is interrupted."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
+
+from interp_cli.signals import stop_on_signals
 
 _PROGRAM = """
 import os, signal, sys
@@ -24,3 +30,52 @@ def test_an_interruption_inside_exec_leaves_the_exit_code_alone(tmp_path: Path):
         [sys.executable, "-m", "program"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, check=False
     )
     assert ended.returncode == 130
+
+
+def test_a_stage_that_asks_is_told_to_stop_and_one_that_never_asked_is_interrupted():
+    with stop_on_signals() as flag, pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert flag.signum == signal.SIGTERM
+    with stop_on_signals() as flag:
+        assert not flag()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert flag()
+        assert flag.signum == signal.SIGINT
+
+
+def test_a_stage_that_asks_no_more_is_interrupted_and_the_alarm_is_over_with_the_block(monkeypatch):
+    monkeypatch.setattr("interp_cli.signals._LEAST_SECONDS", 0.2)
+    with stop_on_signals() as flag:
+        assert not flag()
+        os.kill(os.getpid(), signal.SIGTERM)  # noted only
+        begin = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(30)  # a step that hangs in a plugin
+    assert time.monotonic() - begin < 5
+    assert flag.signum == signal.SIGTERM
+    with stop_on_signals() as flag:
+        assert not flag()
+        os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.3)  # SIGALRM would end this process
+
+
+def test_a_stage_that_asked_long_ago_is_interrupted_at_once(monkeypatch):
+    monkeypatch.setattr("interp_cli.signals._LEAST_SECONDS", 0.05)
+    with stop_on_signals() as flag:
+        assert not flag()
+        time.sleep(0.1)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_long_steps_are_given_twice_their_time(monkeypatch):
+    monkeypatch.setattr("interp_cli.signals._LEAST_SECONDS", 0.05)
+    with stop_on_signals() as flag:
+        assert not flag()
+        time.sleep(0.3)
+        assert not flag()
+        os.kill(os.getpid(), signal.SIGTERM)
+        begin = time.monotonic()
+        while time.monotonic() - begin < 0.3:
+            pass
+        assert flag()

@@ -6,6 +6,7 @@ import pytest
 
 from interp_registry.choices import MetricConfig
 from interp_registry.discovery import load_plugins
+from interp_registry.errors import InterruptedRunError
 
 GOOD = """
     from dataclasses import dataclass
@@ -124,3 +125,42 @@ def test_nothing_can_be_added_after_discovery(plugin):
     plugins = load_plugins([plugin("a", good("a", "ma", "meth"))])
     with pytest.raises(Exception, match="after discovery"):
         plugins.registry.add("metric", "late", MetricConfig)
+
+
+PLACES = {
+    "import": "{act}\n",
+    "methods": "from interp_registry import hookimpl\n@hookimpl\ndef methods():\n    {act}\n    return []\n",
+    "register": "from interp_registry import hookimpl\n@hookimpl\ndef register(registry):\n    {act}\n",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "raised", ["SystemExit(0)", "GeneratorExit('odd')", "type('Odd', (BaseException,), {})('odd')"]
+)
+def test_a_plugin_that_asks_to_exit_is_failed_and_the_others_load(plugin, place, raised):
+    bad = plugin("a", PLACES[place].format(act=f"raise {raised}"))
+    plugins = load_plugins([bad, plugin("b", good("b", "mb", "other"))])
+    assert [(info.name, info.status) for info in plugins.infos] == [("a", "failed"), ("b", "loaded")]
+    assert plugins.infos[0].error in ("SystemExit: 0", "GeneratorExit: odd", "Odd: odd")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_plugin_that_takes_long_to_load_is_named_once_and_loads(plugin, place, caplog, monkeypatch):
+    monkeypatch.setenv("INTERP_PATIENCE", "0.05")
+    extra = (
+        "from interp_registry import hookimpl\n@hookimpl\ndef configs():\n    return []\n" if place == "import" else ""
+    )
+    slow = plugin("slow", PLACES[place].format(act="__import__('time').sleep(0.3)") + extra)
+    assert load_plugins([slow]).infos[0].status == "loaded"
+    (record,) = caplog.records
+    assert record.getMessage().startswith(
+        "plugin 'slow' is being loaded, for 0.05 s already; Ctrl-C ends the waiting, INTERP_BLOCK_PLUGINS=slow leaves it out"
+    )
+
+
+def test_ctrl_c_names_the_plugin_that_was_being_loaded(plugin):
+    with pytest.raises(InterruptedRunError, match="interrupted") as caught:
+        load_plugins([plugin("hangs", "raise KeyboardInterrupt")])
+    assert caught.value.exit_code == 130
+    assert "plugin 'hangs' was being loaded" in str(caught.value.hint)

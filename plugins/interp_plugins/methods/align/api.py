@@ -90,7 +90,7 @@ def align(  # noqa: PLR0913 - the public face: every option is a keyword
     settings = NullSettings(null, alpha, statistic, seed, keep_null_scores)
     shown = notebook_progress("align", null or 0, "permutations")
     states = chosen.prepare(bank_x), chosen.prepare(bank_y)
-    found = align_states(chosen, *states, bank_y, settings, lambda done, _: shown(done))
+    found = align_states(chosen, states, len(bank_x), bank_y, settings, lambda done, _: shown(done))
     if ci is None:
         return found
     summary = partial(settings.summary, higher_is_better=chosen.info.higher_is_better)
@@ -127,8 +127,8 @@ class NullSettings:
 
 def align_states(
     metric: BoundMetric,
-    x: State,
-    y: State,
+    states: tuple[State, State],
+    n_layers_x: int,
     layers_y: LayerBank,
     settings: NullSettings,
     progress: Callable[[int, int], None] | None = None,
@@ -137,29 +137,25 @@ def align_states(
 
     Args:
         metric: The metric that prepared them.
-        x: State of the first model.
-        y: State of the second model.
+        states: What it made of the first model and of the second.
+        n_layers_x: Number of layers of the first model.
         layers_y: Layers of the second model.
         settings: The null and the layers that are searched.
         progress: Called with (done, total) permutations.
 
     Raises:
-        PluginError: The metric did not score every pair of layers.
+        PluginError: The metric did not score every pair of layers, or not under every permutation.
         DataError: A score is not a number.
     """
-    scores = metric.score_pairs(x, y).cpu().numpy()
-    if scores.shape[1] != len(layers_y):
-        raise PluginError(f"metric {metric.name!r} scored {scores.shape[1]} of the {len(layers_y)} layers of y")
-    if not np.isfinite(scores).all():
-        raise DataError(
-            f"{metric.name} is not a number for {(~np.isfinite(scores)).sum()} of {scores.size} layer pairs"
-        )
+    scores = metric.score_pairs(*states).cpu().numpy()
+    _check(metric, scores, (n_layers_x, len(layers_y)), "layer pairs")
     searched, higher = settings.searched(scores), metric.info.higher_is_better
     name, statistic = parse_statistic(settings.statistic, *searched.shape)
     calibration = kept = None
     if settings.n_permutations:
         drawn = permutations(layers_y.n, settings.n_permutations, settings.seed).to(layers_y[0].device)
-        kept = null_scores(metric, x, y, drawn, layers_y, progress)
+        kept = null_scores(metric, *states, drawn, layers_y, progress)
+        _check(metric, kept, (settings.n_permutations, *scores.shape), "scores of the null")
         null = statistic(settings.searched(kept), higher)
         calibration = calibrate(float(statistic(searched, higher)), null, settings.alpha, metric.info)
     return Alignments(
@@ -174,6 +170,15 @@ def align_states(
         calibration=calibration,
         null_scores=kept if settings.keep else None,
     )
+
+
+def _check(metric: BoundMetric, scores: np.ndarray, expected: tuple[int, ...], what: str) -> None:
+    """Refuse scores of another shape, which are the metric's fault, and scores that are no numbers."""
+    if scores.shape != expected or np.iscomplexobj(scores):
+        found = f"{scores.dtype} of shape {scores.shape}"
+        raise PluginError(f"metric {metric.name!r} returned {found} for {what}; expected real numbers of {expected}")
+    if not np.isfinite(scores).all():
+        raise DataError(f"{metric.name} is not a number for {(~np.isfinite(scores)).sum()} of {scores.size} {what}")
 
 
 def best_pair(

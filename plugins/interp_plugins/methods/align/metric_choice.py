@@ -65,12 +65,18 @@ class BoundMetric:
         Raises:
             PluginError: The metric returned something else.
         """
-        scores = torch.as_tensor(self.metric.score_pairs(x, y)).double()
-        if scores.ndim != 2:
+        returned = self.metric.score_pairs(x, y)
+        try:
+            scores = torch.as_tensor(returned)
+        except (TypeError, ValueError, RuntimeError) as err:
+            kind = type(returned).__name__
+            raise PluginError(f"metric {self.name!r} returned a {kind} that is no matrix of numbers: {err}") from err
+        if scores.ndim != 2 or scores.is_complex():
             raise PluginError(
-                f"metric {self.name!r} returned shape {tuple(scores.shape)}; expected [Lx, Ly]", "see contracts.metric"
+                f"metric {self.name!r} returned {scores.dtype} of shape {tuple(scores.shape)}; expected real [Lx, Ly]",
+                "see contracts.metric",
             )
-        return scores
+        return scores.double()
 
     def __repr__(self) -> str:
         options = "".join(f", {key}={value!r}" for key, value in self.options.items())

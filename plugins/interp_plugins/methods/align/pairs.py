@@ -215,8 +215,8 @@ def score_pairs(
             def report(k: int, n: int, start: int = start) -> None:
                 progress(start + k / n)
 
-            state_x, state_y = states.get(x, metric), states.get(y, metric)
-            scored = align_states(metric, state_x, state_y, y.bank, own, report)
+            both = states.get(x, metric), states.get(y, metric)
+            scored = align_states(metric, both, len(x.features), y.bank, own, report)
             done += 1
             progress(done)
             yield PairScore(x, y, scored, x.searched, y.searched, metric)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from interp_plugins.methods.extract.config import ExtractConfig
+from interp_plugins.methods.extract.sources import Witness
 from interp_plugins.models.config import LoadOptions
 from interp_plugins.models.hardware import choose_device, choose_dtype
 from interp_plugins.models.resolve import ResolvedModel, resolve_model
@@ -32,6 +33,8 @@ class Job:
     """Whether every token's activations are kept as well (pooling ``none``)."""
     request: FeatureRequest
     """Decides the key of the pooled features."""
+    witness: Witness
+    """Samples as they were when the key was made."""
 
     @property
     def token_request(self) -> FeatureRequest:
@@ -86,8 +89,9 @@ def plan_jobs(
     for model in resolved:
         for part in _readable(model, dataset, config, explicit=model.name in config.models):
             chosen: tuple[Pooling, ...] = tuple(pooling for pooling in poolings[part.modality] if pooling != "none")
+            witness = Witness(dataset, part.modality, config.caption)
             request = _request(part, dataset, chosen, config)
-            jobs.append(Job(part, dataset, chosen, "none" in poolings[part.modality], request))
+            jobs.append(Job(part, dataset, chosen, "none" in poolings[part.modality], request, witness))
     return jobs, failures
 
 

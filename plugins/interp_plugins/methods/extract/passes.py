@@ -183,8 +183,12 @@ class _Shard:
         self.capture: Any = None
         self._pool_plan = PoolPlan()
 
-    def pool(self, _layer: Layer, hidden: Tensor) -> list[Tensor]:
+    def pool(self, layer: Layer, hidden: Tensor) -> list[Tensor]:
         """All poolings but ``none`` of one layer's activations; runs in the hook, so that the tokens are freed at once."""
+        if not hidden.is_floating_point():
+            raise PluginError(
+                f"layer {layer} of {self.model.info.name} is {hidden.dtype}, expected a floating-point type"
+            )
         tokens = as_tokens(hidden, spatial=self.model.info.spatial)
         return [pool_tokens(tokens, pooling, self._pool_plan) for pooling in self.plan.poolings if pooling != "none"]
 
@@ -223,6 +227,10 @@ class _Shard:
         self._pool_plan = PoolPlan(on_device.mask, n_prefix)
         output = self.model.forward(on_device)
         kept = self.capture.take()
+        missing = [layer for layer in self.plan.layers if layer not in kept]
+        if missing:
+            first = self.rows[positions[0]]
+            raise PluginError(f"{self.model.info.name} gave no layer {missing[0]} for the batch of sample {first}")
         if self.plan.loss and output.last_hidden is not None and isinstance(self.model, Unembeds):
             nats, n_scored = text_nats(output.last_hidden, on_device, self.model.unembed)
             self.values.tensors["nats"][list(positions)] = nats.cpu()

@@ -42,14 +42,10 @@ def run(config: ExtractConfig, ctx: RunContext) -> Result:
     jobs, failures = plan_jobs(config, dataset, ctx.catalog, ctx.device)
     outcomes: list[Outcome] = []
     for job in jobs:
-        if ctx.stopping:
-            break
         try:
             outcomes.append(_extract(job, config, ctx))
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except Exception as err:
-            if len(jobs) == 1 and not failures:
+        except (Exception, SystemExit) as err:
+            if ctx.stopping or (len(jobs) == 1 and not failures):
                 raise
             logger.debug("extraction of %s failed", job.model.name, exc_info=err)
             failures.append(one_line(job.model.name, err))

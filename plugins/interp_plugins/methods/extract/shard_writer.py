@@ -18,6 +18,7 @@ from interp_plugins.methods.extract.tokens import TokenCollector, expected_token
 from interp_plugins.methods.extract.work import Cut, Work
 from interp_registry.contracts.method import RunContext
 from interp_registry.contracts.model import Model
+from interp_registry.errors import DataError
 from interp_registry.events import EventSink
 from interp_registry.stores.activations import ActivationEntry
 from interp_registry.stores.background import BackgroundWriter
@@ -33,6 +34,7 @@ Entry: TypeAlias = FeatureEntry | ActivationEntry
 
 
 _BIG = 1 << 30
+_COMPARED = 16
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ def _works(loaded: Loaded, config: ExtractConfig, ctx: RunContext) -> list[Work]
     job, n_rows = loaded.job, len(loaded.source)
     features = ctx.features.find(job.request) if job.request.pools else None
     tokens = ctx.activations.find(job.token_request) if job.tokens else None
+    if features is not None:
+        _refuse_other_samples(features, loaded)
     cut_of_features = None if features is None else Cut.of_features(features)
     cut = None if tokens is None else Cut.of_tokens(tokens)
     if cut is None and cut_of_features is not None and (cut_of_features.batch.group is not None or not job.tokens):
@@ -104,6 +108,24 @@ def _works(loaded: Loaded, config: ExtractConfig, ctx: RunContext) -> list[Work]
     if features is None or tokens is None or cut_of_features in (None, cut):
         return [Work(cut, n_rows, features, tokens)]
     return [Work(cut_of_features, n_rows, features), Work(cut, n_rows, tokens=tokens)]
+
+
+def _refuse_other_samples(entry: FeatureEntry, loaded: Loaded) -> None:
+    """Compare names of stored rows with the data: a data set whose fingerprint is of its own making may hide another order.
+
+    Raises:
+        DataError: They differ, so that rows to come would not belong to those that are there.
+    """
+    for index in entry.present_shards():
+        rows, stored = entry.rows(index), entry.shard(index).info["ids"]
+        step = 1 if isinstance(loaded.source, EncodedSource) else max(len(rows) // _COMPARED, 1)
+        for row, before, now in zip(rows[::step], stored[::step], loaded.source.keys(rows[::step]), strict=True):
+            if before != now:
+                raise DataError(
+                    f"{loaded.job.dataset.name} has its samples in another order than before: "
+                    f"sample {row} is {now!r} and was {before!r}",
+                    f"put them in a fixed order; `interp store rm {entry.key}` forgets what is stored of them",
+                )
 
 
 def _digest_for(loaded: Loaded, n_vectors: float) -> Algorithm:
@@ -141,7 +163,9 @@ def provenance_of(model: Model) -> dict[str, Any]:
 def _source(job: Job, model: Model, config: ExtractConfig) -> Source:
     if model.info.modality == "vision":
         return ImageSource(model, job.dataset)
-    return text_source(model, job.dataset, config.caption, config.prompt)
+    source = text_source(model, job.dataset, config.caption, config.prompt)
+    job.witness.check()
+    return source
 
 
 def _layout(loaded: Loaded, cut: Cut) -> FeaturePlan:
@@ -215,6 +239,8 @@ def _write_group(
     plan = loaded.plan if work.features is not None else replace(loaded.plan, poolings=(), loss=False)
     listeners = Listeners(None if collector is None else collector.add, on_batch)
     values = run_shard(loaded.model, loaded.source, rows, batches, plan, listeners)
+    if isinstance(loaded.source, ImageSource):
+        loaded.job.witness.check()
     if plan.loss and isinstance(loaded.source, EncodedSource):
         sizes = [item.n_bytes for item in loaded.source.load(rows)]
         values.tensors["n_bytes"] = torch.tensor(sizes, dtype=torch.int64)

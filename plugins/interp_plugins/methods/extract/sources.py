@@ -1,14 +1,19 @@
 """What is read of a data set for one model: texts with their lengths, or images decoded when their batch comes."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from interp_registry.contracts.data import Dataset, reading
-from interp_registry.contracts.model import Encoded, Model
+from interp_registry.contracts.model import Encoded, Modality, Model
 from interp_registry.errors import DataError, PluginError, UsageError
 
-__all__ = ["EncodedSource", "ImageSource", "Source", "text_source", "texts_of"]
+__all__ = ["EncodedSource", "ImageSource", "Source", "Witness", "text_source", "texts_of"]
+
+_WITNESSES = 16
 
 
 class Source(Protocol):
@@ -53,6 +58,61 @@ def texts_of(dataset: Dataset, rows: Sequence[int], captions: Sequence[int], pro
     if prompt is None:
         return texts
     return [prompt.replace("{text}", text) if "{text}" in prompt else prompt.replace("{}", text) for text in texts]
+
+
+class Witness:
+    """Some samples of a data set as they were read first, to notice one that gives others, or another order, when it is read again.
+
+    Args:
+        dataset: The data set; it is read now.
+        modality: Which side of its samples is read.
+        captions: Which captions of each.
+    """
+
+    def __init__(self, dataset: Dataset, modality: Modality, captions: Sequence[int] = (0,)) -> None:
+        self._dataset, self._modality, self._captions = dataset, modality, captions
+        with reading(dataset):
+            n = len(dataset)
+        self._rows = range(0, n, max(n // _WITNESSES, 1))
+        self._seen = self._read()
+
+    def _read(self) -> list[tuple[str, str | bytes]]:
+        return [(self._key(row), self._content(row)) for row in self._rows]
+
+    def _key(self, row: int) -> str:
+        with reading(self._dataset, row):
+            return self._dataset.key(row)
+
+    def _content(self, row: int) -> str | bytes:
+        if self._modality == "language":
+            return texts_of(self._dataset, [row], self._captions, None)[0]
+        return hashlib.sha256(np.asarray(_image(self._dataset, row)).tobytes()).digest()
+
+    def check(self) -> None:
+        """Read them again.
+
+        Raises:
+            DataError: They are others.
+        """
+        if self._read() != self._seen:
+            raise DataError(
+                f"{self._dataset.name} gives other samples, or another order, when it is read again",
+                "a data set must not change while it is read: shuffle with --shuffle-seed, not in the data set",
+            )
+
+
+def _image(dataset: Dataset, row: int) -> Any:
+    """The image of a sample.
+
+    Raises:
+        DataError: It cannot be read, or is empty.
+    """
+    with reading(dataset, row):
+        image = dataset.image(row)
+        width, height = getattr(image, "width", 1), getattr(image, "height", 1)
+        if not (width and height):
+            raise ValueError(f"an image of {width} x {height} pixels")
+        return image
 
 
 @dataclass
@@ -121,11 +181,7 @@ class ImageSource:
 
     def load(self, rows: Sequence[int]) -> list[Encoded]:
         """Decode and transform these images."""
-        images: list[Any] = []
-        for row in rows:
-            with reading(self.dataset, row):
-                images.append(self.dataset.image(row))
-        return _encode(self.model, images)
+        return _encode(self.model, [_image(self.dataset, row) for row in rows])
 
     def keys(self, rows: range) -> list[str]:
         """Names of these samples."""

@@ -12,6 +12,7 @@ import pytest
 from interp_cli.__main__ import run as interp
 from interp_cli.chosen_runs import chosen_runs
 from interp_cli.launch.folder import find_launch
+from interp_cli.quiet import Silence
 from interp_cli.system_sampler import device_gib, device_name, memory_gib, sampled
 from interp_registry.contracts.method import Result
 from interp_registry.errors import UnknownNameError, UsageError
@@ -156,7 +157,7 @@ def test_a_report_of_several_runs_is_written_with_its_files_and_never_into_a_sea
 def test_memory_and_device_are_sampled_while_work_goes_on(monkeypatch):
     monkeypatch.setattr("interp_cli.system_sampler._FIRST_SECONDS", 0.01)
     sink = MemorySink()
-    with sampled(sink):
+    with sampled(sink, Silence()):
         time.sleep(0.2)
     names = [event.name for event in sink.events if isinstance(event, Scalar)]
     assert names[:1] == ["system/memory"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from broken_models import Weights, changed_copy
 from torch import Tensor
 
 import interp_cli as interp
@@ -195,22 +196,13 @@ def test_a_model_whose_weights_are_broken_is_named_and_its_features_are_not_stor
 @pytest.fixture
 def broken_model(tmp_path: Path) -> Callable[[float], Path]:
     """A copy of the smallest embedded language model with one weight replaced."""
-    from safetensors.torch import load_file, save_file
-
-    from interp_plugins.embedded import zoo
-
-    source = Path(zoo.__file__).parent / "weights" / "lm-d32"
 
     def make(value: float) -> Path:
-        folder = tmp_path / "broken-lm"
-        folder.mkdir()
-        for path in source.iterdir():
-            (folder / path.name).write_bytes(path.read_bytes())
-        weights = load_file(folder / "model.safetensors")
-        name = next(name for name in weights if "layers.1" in name and weights[name].ndim == 2)
-        weights[name][0, 0] = value
-        save_file(weights, folder / "model.safetensors", {"format": "pt"})
-        return folder
+        def change(weights: Weights) -> None:
+            name = next(name for name in weights if "layers.1" in name and weights[name].ndim == 2)
+            weights[name][0, 0] = value
+
+        return changed_copy(tmp_path / "broken-lm", "lm-d32", change)
 
     return make
 

@@ -28,6 +28,8 @@ def laplacian_eigenvalues(features: Float[Tensor, "n d"], sigma: float | None = 
     if features.ndim != 2 or features.shape[0] < 2:
         raise DataError(f"got {list(features.shape)}, expected a matrix with at least two rows")
     features = raise_precision(features)
+    if not features.isfinite().all():
+        raise DataError("an embedding is not finite", "look for an overflow in the model")
     squares = features.square().sum(dim=-1)
     distances = (squares[:, None] + squares[None, :] - 2 * features @ features.T).clamp_min(0)
     width = _median_distance(distances) if sigma is None else sigma

@@ -17,6 +17,7 @@ from interp_registry.contracts.metric import State
 __all__ = ["AngularCka", "StreamingCka"]
 
 _ROWS = 4096
+_ROUNDINGS = 32
 
 
 class AngularCka(Cka):
@@ -56,7 +57,7 @@ class StreamingCka:
         if not self.biased:
             require_enough(layers[0].shape[0], "biased=True")
         centred = [centre_columns(layer) for layer in layers]
-        own = torch.stack([self._estimate(x, x) for x in centred])
+        own = torch.stack([self._own(x) for x in centred])
         return {**{f"features.{index}": x for index, x in enumerate(centred)}, "own": own}
 
     def score_pairs(self, x: State, y: State) -> Float64[Tensor, "Lx Ly"]:
@@ -74,17 +75,29 @@ class StreamingCka:
         norms = (x["own"][:, None] * y["own"][None, :]).clamp(min=0).sqrt()
         return torch.where(norms > 0, torch.stack(rows) / norms, 0.0)
 
+    def _own(self, x: Float[Tensor, "n d"]) -> Float64[Tensor, ""]:
+        """The estimate of a layer with itself; 0 where all pairs are equally similar, so that only rounding is left of it."""
+        n, found = x.shape[0], self._estimate(x, x)
+        if self.biased:
+            return found
+        rounding = _ROUNDINGS * torch.finfo(x.dtype).eps * _trace(x, x) / (n * (n - 3))
+        return torch.where(found > rounding, found, 0.0)
+
     def _estimate(self, x: Float[Tensor, "n d"], y: Float[Tensor, "n e"]) -> Float64[Tensor, ""]:
         """tr(K L), or the unbiased HSIC estimate, of two centred layers."""
-        n = x.shape[0]
-        cross = torch.zeros(x.shape[1], y.shape[1], dtype=torch.float64, device=x.device)
-        with full_precision():
-            for a, b in zip(x.split(_ROWS), y.split(_ROWS), strict=True):
-                cross += a.T @ b
-        trace = cross.square().sum()
+        n, trace = x.shape[0], _trace(x, y)
         if self.biased:
             return trace
         squares_x, squares_y = x.double().square().sum(dim=1), y.double().square().sum(dim=1)
         # Rows of a centred Gram sum to 0, so without the diagonal they sum to minus the row's squared norm.
         chain, totals = squares_x @ squares_y, squares_x.sum() * squares_y.sum()
         return (trace - chain + totals / ((n - 1) * (n - 2)) - 2 * chain / (n - 2)) / (n * (n - 3))
+
+
+def _trace(x: Float[Tensor, "n d"], y: Float[Tensor, "n e"]) -> Float64[Tensor, ""]:
+    """tr(K L) = |X'Y|^2 of two centred layers."""
+    cross = torch.zeros(x.shape[1], y.shape[1], dtype=torch.float64, device=x.device)
+    with full_precision():
+        for a, b in zip(x.split(_ROWS), y.split(_ROWS), strict=True):
+            cross += a.T @ b
+    return cross.square().sum()

@@ -26,6 +26,7 @@ __all__ = [
 
 _BLOCK = 192
 _SMALLEST_UNBIASED = 4
+_ROUNDINGS = 4
 
 
 @contextmanager
@@ -106,12 +107,14 @@ def u_centred(k: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
     """U-centred matrix (Székely and Rizzo 2014, eq. 2.1): zero diagonal, off-diagonal rows sum to zero.
 
     a_ij = k_ij - r_i/(n-2) - r_j/(n-2) + t/((n-1)(n-2)) for i != j, with r and t sums over the off-diagonal entries.
-    Then sum(A * B) / (n(n-3)) is the unbiased HSIC estimator of Song et al. (2012).
+    Then sum(A * B) / (n(n-3)) is the unbiased HSIC estimator of Song et al. (2012). Where all pairs are equally similar A is zero;
+    what rounding leaves of it is taken away.
     """
     n = k.shape[0]
     rows = k.sum(dim=1, dtype=torch.float64) - k.diagonal().double()
     shift = ((rows - rows.sum() / (2 * (n - 1))) / (n - 2)).to(k.dtype)
-    return k.sub(shift[:, None]).sub_(shift[None, :]).fill_diagonal_(0)
+    centred = k.sub(shift[:, None]).sub_(shift[None, :]).fill_diagonal_(0)
+    return centred if centred.norm() > _ROUNDINGS * torch.finfo(k.dtype).eps * k.norm() else torch.zeros_like(k)
 
 
 def pack(k: Float[Tensor, "n n"], index: Tensor) -> Float[Tensor, " p"]:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from interp_plugins.metrics.gram import require_enough
 from interp_plugins.metrics.layer_bank import LayerBank
 
 __all__ = ["cka_without_each", "mutual_knn_without_each"]
@@ -28,7 +29,12 @@ def cka_without_each(x: LayerBank, y: LayerBank, biased: bool) -> Float64[Tensor
 
     The HSIC estimators are sums over pairs of samples. With centred Grams (rows sum to 0) what is to be taken off when sample r is left
     out follows from K_rr, L_rr, sum_i K_ir L_ir and, for the unbiased estimator, sum_i K_ii L_ir.
+
+    Raises:
+        DataError: The unbiased estimator has fewer than 4 samples left.
     """
+    if not biased:
+        require_enough(x.n - 1, "more samples")
     grams_x, grams_y = ([g.double() for g in bank.centred_grams()] for bank in (x, y))
     estimate = _hsic_without if biased else _unbiased_hsic_without
     own_x = torch.stack([estimate(g, g) for g in grams_x], dim=1)

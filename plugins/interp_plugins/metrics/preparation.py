@@ -12,11 +12,12 @@ from torch import Tensor
 
 from interp_registry.errors import UsageError
 
-__all__ = ["Clamp", "clamp_threshold", "prepare_features"]
+__all__ = ["Clamp", "clamp_threshold", "prepare_features", "varies"]
 
 Clamp = Literal["quantile", "quantile-exact"]
 _EPSILON = 1e-12
 _ROWS_AT_ONCE = 128
+_ROUNDINGS = 8
 
 
 def prepare_features(
@@ -57,6 +58,13 @@ def prepare_features(
     if normalize:
         prepared = [torch.nn.functional.normalize(layer, dim=1, eps=_EPSILON) for layer in prepared]
     return prepared
+
+
+def varies(layer: Float[Tensor, "n d"]) -> bool:
+    """Whether samples differ in any feature by more than rounding: 8 units in the last place of its largest value."""
+    high, low = layer.amax(dim=0), layer.amin(dim=0)
+    rounding = _ROUNDINGS * torch.finfo(layer.dtype).eps * torch.maximum(high.abs(), low.abs())
+    return bool((high - low > rounding).any())
 
 
 def clamp_threshold(group: Sequence[Float[Tensor, "n _"]], quantile: float = 0.95, exact: bool = False) -> float:

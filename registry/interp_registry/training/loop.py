@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from interp_registry.contracts.tracker import GuardedTracker
-from interp_registry.errors import InterpError, InterruptedRunError, UsageError
+from interp_registry.errors import InterruptedRunError, UsageError
 from interp_registry.events import EventSink, NullSink
 from interp_registry.stores.checkpoint import CheckpointStore
 from interp_registry.tensors.seeding import global_seed
 from interp_registry.training.config import TrainingConfig
+from interp_registry.training.finite import LossWatch, require_finite_weights
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger(__name__)
+_PROGRESS = ("seed", "losses", "metrics", "best", "best_step", "waited")
 
 
 class Trainable(Protocol):
@@ -174,7 +176,7 @@ def train(trainable: Trainable, config: TrainingConfig, seed: int, tools: Tools 
 
     Raises:
         InterruptedRunError: A signal asked for a stop; a checkpoint was written.
-        InterpError: The loss is not finite.
+        InterpError: A loss or a trained weight is not finite; no checkpoint holds it.
         UsageError: The checkpoint belongs to a training with another seed, or the monitored value is not evaluated.
         CorruptError: The latest checkpoint is not what was written.
     """
@@ -188,6 +190,7 @@ class _Loop:
         self.rates = {name: [group["lr"] for group in o.param_groups] for name, o in self.optimisers.items()}
         self.schedule = config.schedule.build(config.steps)
         self.step = 0
+        self.watch = LossWatch()
         self.losses: dict[str, float] = {}
         self.metrics: dict[str, float] = {}
         self.best: float | None = None
@@ -213,6 +216,7 @@ class _Loop:
         while self.step < config.steps and not self._out_of_patience():
             losses = self._update()
             self.step += 1
+            self.watch.note(self.step, losses)
             self._log(losses)
             if _due(self.step, config.evaluate_every, config.steps):
                 self._evaluate()
@@ -277,16 +281,12 @@ class _Loop:
         return cast("Tensor", self.prepared.clip_grad_norm_(parameters, norm))
 
     def _log(self, losses: Mapping[str, Tensor | float]) -> None:
-        """Report losses now and then; a loss that is not finite ends the training."""
+        """Report losses now and then."""
         self.tools.events.progress("train", self.step, self.config.steps, "steps")
         if not _due(self.step, self.config.log_every, self.config.steps):
             return
+        self.watch.look()
         self.losses = {name: float(value) for name, value in losses.items()}
-        if not math.isfinite(self.losses.get("loss", 0.0)):
-            raise InterpError(
-                f"the loss is {self.losses['loss']} at step {self.step}",
-                "a smaller learning rate or clip_norm may help",
-            )
         rates = {f"lr/{name}": optimiser.param_groups[0]["lr"] for name, optimiser in self.optimisers.items()}
         self._report({f"train/{name}": value for name, value in self.losses.items()} | rates)
         activity = self.trainable.activity() if isinstance(self.trainable, ShowsActivity) else None
@@ -304,6 +304,7 @@ class _Loop:
     def _evaluate(self) -> None:
         if not isinstance(self.trainable, Evaluates):
             return
+        self.watch.look()
         with global_seed(self.seed, "evaluation", self.step, self.rank), torch.no_grad():
             self.metrics = {name: float(value) for name, value in self.trainable.evaluate(self.step).items()}
         self.evaluated_at = self.step
@@ -318,7 +319,7 @@ class _Loop:
             raise UsageError(f"the monitored value {monitor!r} is not evaluated", f"evaluated are {known}")
         value = self.metrics[monitor]
         sign = -1.0 if self.config.monitor_mode == "max" else 1.0
-        if self.best is None or sign * value < sign * self.best:
+        if not math.isnan(value) and (self.best is None or sign * value < sign * self.best):
             self.best, self.best_step, self.waited = value, self.step, 0
         else:
             self.waited += 1
@@ -336,21 +337,18 @@ class _Loop:
         return float(cast("Tensor", accelerator.reduce(votes, "sum"))) > 0
 
     def _save(self) -> None:
-        """Write a checkpoint of the present step, once; every process takes part, the main one writes."""
-        if self.tools.checkpoints is None or self.saved_at == self.step:
+        """Check the weights and write a checkpoint of the present step, once; every process takes part, the main one writes."""
+        if self.saved_at == self.step:
+            return
+        self.watch.look()
+        require_finite_weights(self.optimisers.values(), self.step)
+        if self.tools.checkpoints is None:
             return
         state = dict(self.trainable.state())
         weights = state.pop("weights", {})
         accelerator = self.tools.accelerator
         if accelerator is None or accelerator.is_main_process:
-            progress = {
-                "seed": self.seed,
-                "losses": self.losses,
-                "metrics": self.metrics,
-                "best": self.best,
-                "best_step": self.best_step,
-                "waited": self.waited,
-            }
+            progress = {name: getattr(self, name) for name in _PROGRESS}
             optimisers = {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
             content = {"trainable": state, "optimisers": optimisers, "progress": progress}
             self.tools.checkpoints.save(self.step, weights, content, self._monitored())
@@ -366,8 +364,8 @@ class _Loop:
 
     def _resume(self) -> None:
         """Go back to the latest checkpoint, if there is one."""
-        latest = self.tools.checkpoints.latest() if self.tools.checkpoints is not None else None
-        if latest is None:
+        store = self.tools.checkpoints
+        if store is None or (latest := store.latest()) is None:
             return
         content = latest.state()
         progress = content["progress"]

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from interp_plugins.methods.align.calibration import Statistic, calibrate, null_scores, parse_statistic, permutations
-from interp_plugins.methods.align.inputs import Features, as_layers, check_same_samples, group_samples
+from interp_plugins.methods.align.inputs import (
+    Features,
+    as_layers,
+    check_prepared,
+    check_same_samples,
+    group_samples,
+)
 from interp_plugins.methods.align.intervals import IntervalSettings, interval
 from interp_plugins.methods.align.metric_choice import BoundMetric, metric, resolve
 from interp_plugins.methods.align.reading import load_features
@@ -83,9 +89,11 @@ def align(  # noqa: PLR0913 - the public face: every option is a keyword
     if groups[0] is None:
         check_same_samples(layers_x, layers_y)
     chosen = resolve(metric, topk, compat)
+    prepared = [prepare_features(layers, clamp, normalize, quantile) for layers in (layers_x, layers_y)]
+    for layers, side in zip(prepared, "xy", strict=True):
+        check_prepared(layers, side)
     bank_x, bank_y = (
-        LayerBank(prepare_features(layers, clamp, normalize, quantile), group=_on_device_of(layers, group))
-        for layers, group in zip((layers_x, layers_y), groups, strict=True)
+        LayerBank(layers, group=_on_device_of(layers, group)) for layers, group in zip(prepared, groups, strict=True)
     )
     settings = NullSettings(null, alpha, statistic, seed, keep_null_scores)
     shown = notebook_progress("align", null or 0, "permutations")

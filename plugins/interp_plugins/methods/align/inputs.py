@@ -12,9 +12,18 @@ import xxhash
 from jaxtyping import Float
 from torch import Tensor
 
+from interp_plugins.metrics.preparation import varies
 from interp_registry.errors import DataError
 
-__all__ = ["Features", "as_layers", "check_layers", "check_same_samples", "group_samples", "repeated_samples"]
+__all__ = [
+    "Features",
+    "as_layers",
+    "check_layers",
+    "check_prepared",
+    "check_same_samples",
+    "group_samples",
+    "repeated_samples",
+]
 
 Features: TypeAlias = "np.ndarray | Tensor | Sequence[np.ndarray | Tensor]"
 """A list of ``[n, d]`` matrices, one per layer, or one array ``[n, layers, d]`` (or ``[n, d]``: a single layer)."""
@@ -67,6 +76,20 @@ def check_layers(layers: Sequence[Tensor], side: str) -> None:
         raise DataError(
             f"the layers of {side} have different numbers of samples: {sorted(sizes)}", "row i must be sample i"
         )
+
+
+def check_prepared(layers: Sequence[Tensor], side: str) -> None:
+    """Refuse layers of which clamp and normalisation have left nothing but rounding, which metrics would score.
+
+    Raises:
+        DataError: Every sample is the same now.
+    """
+    for index, layer in enumerate(layers):
+        if not varies(layer):
+            raise DataError(
+                f"layer {index} of {side} is constant once its rows are clamped and scaled to unit length",
+                "its samples differ in length only: compare with --no-normalize, or leave that layer out",
+            )
 
 
 def check_same_samples(x: Sequence[Tensor], y: Sequence[Tensor]) -> None:
@@ -174,7 +197,7 @@ def _check_values(layer: Tensor, name: str) -> None:
             f"{name} has values that are not finite in {len(rows)} of {n} rows ({shown})",
             "extract again in a wider dtype, or leave these samples out",
         )
-    if bool((layer == layer[0]).all()):
+    if not varies(layer):
         raise DataError(f"{name} is constant: every sample has the same values", "leave that layer out")
     largest = float(layer.abs().max())
     if not 1 / _LARGEST < largest < _LARGEST:

@@ -20,7 +20,7 @@ from interp_plugins.methods.align.metric_choice import BoundMetric
 from interp_plugins.methods.align.result import Interval
 from interp_plugins.metrics.layer_bank import LayerBank
 from interp_registry.contracts.metric import LeavesOneOut, State, Subsettable
-from interp_registry.errors import UsageError
+from interp_registry.errors import DataError, UsageError
 
 __all__ = [
     "GridPoint",
@@ -38,6 +38,7 @@ __all__ = [
 Summary = Callable[[np.ndarray], np.ndarray]
 _SMALLEST_GRID = 64
 _SMALLEST_SUBSAMPLE = 8
+_SMALLEST_HALF = 3
 _GRID_DRAWS = 10
 _GRID_PERMUTATIONS = 20
 
@@ -118,14 +119,29 @@ def interval(
     """Confidence interval of a statistic of the layer matrix.
 
     Raises:
-        UsageError: A jackknife was asked of a metric that has none, or there are too few samples to draw from.
+        UsageError: A jackknife was asked of a metric that has none.
+        DataError: There are too few samples to leave some out.
     """
     n = x.n
     if settings.method == "jackknife" and not can_jackknife(metric):
         raise UsageError(f"metric {metric.name!r} has no exact jackknife", "use --ci subsample")
+    try:
+        return _estimated(metric, x, y, statistic, observed, settings)
+    except DataError as err:  # on fewer samples than there are: its message alone would be a riddle
+        raise DataError(
+            f"{n} samples are too few for an interval of {metric.name}, which is scored on fewer of them: {err}",
+            "leave --ci out, or use more samples",
+        ) from err
+
+
+def _estimated(
+    metric: BoundMetric, x: LayerBank, y: LayerBank, statistic: Summary, observed: float, settings: IntervalSettings
+) -> Interval:
     if settings.method != "subsample" and can_jackknife(metric) and isinstance(metric.metric, LeavesOneOut):
         return jackknife(statistic(metric.metric.leave_one_out(x, y).cpu().numpy()), observed, settings.level)
-    m = n // 2
+    n, m = x.n, x.n // 2
+    if m < _SMALLEST_HALF:
+        raise DataError(f"half of them are {m}, and at least {_SMALLEST_HALF} are needed")
     rows = subsamples(n, m, settings.draws, settings.seed)
     draws = statistic(subsampled_scores(metric, x, y, [chosen.to(x[0].device) for chosen in rows]))
     return subsample(draws, observed, n, m, settings.level)

@@ -11,7 +11,7 @@ from torch import Tensor
 from interp_plugins.methods.align.api import NullSettings, align_states
 from interp_plugins.methods.align.calibration import parse_statistic
 from interp_plugins.methods.align.config import FeatureOptions
-from interp_plugins.methods.align.inputs import check_layers, group_samples
+from interp_plugins.methods.align.inputs import check_layers, check_prepared, group_samples
 from interp_plugins.methods.align.intervals import GridPoint
 from interp_plugins.methods.align.metric_choice import BoundMetric
 from interp_plugins.methods.align.reading import LoadedFeatures
@@ -107,6 +107,7 @@ class ModelBank:
             prepared = prepare_features(
                 layers, options.clamp, options.normalize, options.quantile, options.clamp_per_layer
             )
+            check_prepared(prepared, self.name)
             keep = self._share and 4 * self.features.n**2 * len(prepared) <= _SHARED_GRAM_BYTES
             group = None if self.group is None else self.group.to(self._device)
             self._bank = LayerBank(prepared, keep, group)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from interp_plugins.methods.align.api import best_pair
 from interp_plugins.methods.align.downloads import fetch
-from interp_plugins.methods.align.inputs import Features, as_layers
+from interp_plugins.methods.align.inputs import Features, as_layers, check_prepared
 from interp_plugins.methods.align.metric_choice import BoundMetric, resolve
 from interp_plugins.methods.align.reading import LoadedFeatures, load_features, means_file
 from interp_plugins.methods.align.result import Best
@@ -129,7 +129,9 @@ class Alignment:
         """
         chosen = resolve(metric, topk)
         layers = as_layers(features, "features", self.device)
-        bank = LayerBank(prepare_features(layers, self.clamp, normalize))
+        prepared = prepare_features(layers, self.clamp, normalize)
+        check_prepared(prepared, "features")
+        bank = LayerBank(prepared)
         own = chosen.prepare(bank)
         found: dict[str, Best] = {}
         for name, reference in self._references.items():
@@ -177,7 +179,9 @@ class _Reference:
                 return {tensor: file.get_tensor(tensor) for tensor in file.keys()}  # noqa: SIM118 - no mapping
         loaded = self._load()
         self.n = loaded.n
-        state = metric.prepare(LayerBank(prepare_features(loaded.features, self.owner.clamp, normalize)))
+        prepared = prepare_features(loaded.features, self.owner.clamp, normalize)
+        check_prepared(prepared, self.name)
+        state = metric.prepare(LayerBank(prepared))
         content = save({k: v.contiguous().cpu() for k, v in state.items()}, {"n": str(self.n)})
         make_folder(path.parent)
         commit(path, lambda file: file.write(content))

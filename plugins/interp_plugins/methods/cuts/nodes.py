@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from interp_plugins.models.image_text.nodes import EmbedsNodes
 from interp_registry.contracts.data import CaptionedImage, Dataset, QuadSample
-from interp_registry.errors import UsageError
+from interp_registry.errors import DataError, UsageError
 
 __all__ = ["CorpusNodes", "collect_nodes", "image_caption_pairs"]
 
@@ -68,9 +68,19 @@ def image_caption_pairs(dataset: Dataset) -> Iterator[tuple[Any, str]]:
 
 
 def collect_nodes(model: EmbedsNodes, dataset: Dataset) -> CorpusNodes:
-    """Embed the patches and words of all samples."""
+    """Embed the patches and words of all samples.
+
+    Raises:
+        UsageError: The samples are no images with captions.
+        DataError: An embedding is not finite.
+    """
     images, captions = zip(*image_caption_pairs(dataset), strict=True)
     patch_nodes, word_nodes = model.embed_patches(images), model.embed_words(captions)
+    for kind, values in (("patches", patch_nodes.embeddings), ("words", word_nodes.embeddings[word_nodes.mask])):
+        if not values.isfinite().all():
+            raise DataError(
+                f"embeddings of {kind} are not finite", "look for NaN in the model's weights, or for an overflow"
+            )
     b, h, e = patch_nodes.embeddings.shape
     return CorpusNodes(
         patches=patch_nodes.embeddings.reshape(b * h, e),

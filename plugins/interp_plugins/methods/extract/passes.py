@@ -109,7 +109,7 @@ def run_shard(
 
     Raises:
         ResourceError: One sample alone does not fit in memory.
-        DataError: A pooled activation is not finite.
+        DataError: A pooled activation, or the loss of a text, is not finite.
     """
     check_pass_plan(model, plan)
     told = listeners or Listeners()
@@ -129,11 +129,12 @@ def _check_finite(name: str, rows: range, batches: Sequence[Sequence[int]], tens
     """Refuse features that no metric could use, before they are stored.
 
     Raises:
-        DataError: A layer holds NaN or an infinity.
+        DataError: A layer, or the loss of a text, is NaN or infinite.
     """
     positions = torch.tensor([position for batch in batches for position in batch])
     for feature, values in tensors.items():
-        if values.ndim == 2 and not (finite := values.isfinite().all(dim=1)[positions]).all():
+        finite = values.reshape(len(values), -1).isfinite().all(dim=1)[positions]
+        if not finite.all():
             bad = positions[~finite]
             raise DataError(
                 f"{feature} of {name} is not finite for {len(bad)} of {len(positions)} samples, as {rows[int(bad.min())]}",

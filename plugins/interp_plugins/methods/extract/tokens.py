@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from interp_registry.contracts.model import Batch, Model
-from interp_registry.errors import UsageError
+from interp_registry.errors import DataError, UsageError
 from interp_registry.stores.activations import ActivationPlan, vector_name
 from interp_registry.stores.keys import Json
 from interp_registry.stores.tables import Column
@@ -51,7 +51,12 @@ class TokenCollector:
     samples: dict[int, dict[str, Tensor]] = field(default_factory=dict)
 
     def add(self, rows: Sequence[int], batch: Batch, kept: dict[Layer, Tensor]) -> None:
-        """Take one batch apart into its samples."""
+        """Take one batch apart into its samples.
+
+        Raises:
+            UsageError: The layers have different numbers of tokens.
+            DataError: A token's activation is not finite in the type in which it is kept.
+        """
         spatial = self.model.info.spatial
         tokens = {layer: as_tokens(hidden, spatial=spatial) for layer, hidden in kept.items()}
         lengths = {value.shape[1] for value in tokens.values()}
@@ -71,9 +76,16 @@ class TokenCollector:
                 "doc_id": torch.full((n_tokens,), row, dtype=torch.int64),
             }
             for layer, value in tokens.items():
-                chosen = value[place].cpu()
-                sample[vector_name(layer)] = chosen[mask].to(self.dtype)
+                sample[vector_name(layer)] = self._finite(value[place].cpu()[mask].to(self.dtype), layer, row)
             self.samples[row] = sample
+
+    def _finite(self, vectors: Tensor, layer: Layer, row: int) -> Tensor:
+        if not vectors.isfinite().all():
+            raise DataError(
+                f"tokens of sample {row} at layer {layer} of {self.model.info.name} are not finite",
+                "its weights are broken, or it overflows its type: try --model.dtype=fp32 and --store-dtype float32",
+            )
+        return vectors
 
     def take(self, rows: range) -> dict[str, Tensor]:
         """All columns of these samples, in their order; they are forgotten."""

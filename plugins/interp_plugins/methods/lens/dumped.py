@@ -23,6 +23,7 @@ __all__ = ["Dump", "DumpOutline", "Rows", "Source", "Statistics", "dump_plan"]
 
 VALIDATION = 0.1
 _CHUNK = 16384
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,20 @@ class Statistics:
     """Mean over rows of |a - mean|^2: the denominator of FVE."""
     normalised_variance: float
     """The same of the rows scaled to unit norm, after the definition of natural-language autoencoders (``fve_nrm``)."""
+
+    def spread(self, layer: int, *, normalised: bool = False) -> float:
+        """Variance of the rows, or of the rows at unit norm: what a bottleneck at ``layer`` is trained to explain.
+
+        Raises:
+            DataError: All rows are the same up to rounding, so that there is nothing to explain.
+        """
+        value, scale = (self.normalised_variance, 1.0) if normalised else (self.variance, self.mean_norm**2)
+        if value <= _ROUNDING * scale:
+            raise DataError(
+                f"the activations at layer {layer} are the same in all training rows",
+                "there is nothing to tell apart: choose another layer, other positions, or other texts",
+            )
+        return value
 
 
 class Source(Protocol):
@@ -227,27 +242,35 @@ class Dump:
 
         Raises:
             UsageError: The layer was not dumped.
-            DataError: A row does not exist.
+            DataError: A row does not exist, or is not finite.
         """
         vectors = self._column(layer)
-        return self.entry.read(indices, (vectors,))[vectors].float()
+        return self._finite(self.entry.read(indices, (vectors,))[vectors].float(), layer)
 
     def rows(self, indices: "Int[Tensor, 'n']", layer: int) -> Rows:
         """Some rows at one layer with their texts, in the order asked for.
 
         Raises:
             UsageError: The layer was not dumped.
-            DataError: A row does not exist.
+            DataError: A row does not exist, or is not finite.
         """
         vectors = self._column(layer)
         found = self.entry.read(indices, ("token_ids", "length", "position", "doc_id", vectors))
         return Rows(
-            found[vectors].float(),
+            self._finite(found[vectors].float(), layer),
             found["token_ids"].long(),
             found["length"].long(),
             found["position"].long(),
             found["doc_id"],
         )
+
+    def _finite(self, activations: "Float[Tensor, 'n d']", layer: int) -> "Float[Tensor, 'n d']":
+        if not activations.isfinite().all():
+            raise DataError(
+                f"the activations {self.entry.key} are not finite at layer {layer}",
+                "look for an overflow in the model, and dump them anew",
+            )
+        return activations
 
     def batch(self, step: int, size: int, seed: int) -> "Int[Tensor, 'n']":
         """Numbers of the training rows of batch ``step``: a function of (seed, step) and the sizes only.

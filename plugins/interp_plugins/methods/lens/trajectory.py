@@ -125,7 +125,7 @@ def trajectory(lens: Lens, parts: Parts, text: Text, layers: Sequence[int], top:
         top: How many candidates to keep.
 
     Raises:
-        DataError: The lens does not read out.
+        DataError: The lens does not read out, or what it predicts is not finite.
     """
     if not isinstance(lens, ReadsOut):
         raise DataError("this lens predicts no tokens")
@@ -135,6 +135,10 @@ def trajectory(lens: Lens, parts: Parts, text: Text, layers: Sequence[int], top:
     candidates: list[tuple[tuple[tuple[str, float], ...], ...]] = []
     for layer in layers:
         logits = lens.readout(text.activations[layer], layer).float()
+        if not logits.isfinite().all():
+            raise DataError(
+                f"the predictions at layer {layer} are not finite", "look for NaN in the weights of model and lens"
+            )
         values, best = logits.softmax(-1).topk(min(top, logits.shape[-1]), dim=-1)
         rows.append({
             "max_probability": values[:, 0],

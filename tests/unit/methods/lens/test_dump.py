@@ -7,7 +7,7 @@ import torch
 from interp_plugins.methods.lens import dumped as dumped_rows
 from interp_plugins.methods.lens.config import DumpConfig
 from interp_plugins.methods.lens.dump import open_dump, run
-from interp_plugins.methods.lens.dumped import Dump
+from interp_plugins.methods.lens.dumped import Dump, Statistics
 from interp_plugins.methods.lens.positions import Positions
 from interp_plugins.models.resolve import load_model
 from interp_registry.errors import ConfigError, DataError, UsageError
@@ -180,6 +180,26 @@ def test_statistics_are_those_of_the_training_rows(config, tmp_path):
     assert found.max_abs == float(values.abs().max())
     assert found.variance == pytest.approx(float(centred.square().sum(1).mean()))
     assert found.normalised_variance == pytest.approx(float((unit - unit.mean(0)).square().sum(1).mean()))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_stored_activations_that_are_not_finite_are_refused_when_they_are_read(config, tmp_path, monkeypatch, value):
+    """Another program, or an earlier version of this one, may have stored them."""
+    broken = lambda self, values, layer: torch.full_like(values, value).to("cpu", self.dtype)  # noqa: E731
+    monkeypatch.setattr("interp_plugins.methods.lens.dump.Dumper._stored", broken)
+    dump, _ = dumped(config, tmp_path)
+    for read in (dump.statistics, lambda layer: dump.rows(dump.validation_rows, layer)):
+        with pytest.raises(DataError, match="are not finite at layer 3"):
+            read(3)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-9])
+def test_activations_that_do_not_vary_have_no_spread_to_explain(noise):
+    still = Statistics(torch.ones(4), torch.zeros(4), 2.0, 1.0, variance=noise**2, normalised_variance=noise**2)
+    for normalised in (False, True):
+        with pytest.raises(DataError, match="at layer 7 are the same in all training rows"):
+            still.spread(7, normalised=normalised)
+    assert Statistics(torch.ones(4), torch.ones(4), 2.0, 1.0, 0.5, 0.1).spread(7) == 0.5
 
 
 def test_processes_compute_the_statistics_of_each_layer_once_between_them(config, tmp_path, monkeypatch):

@@ -276,3 +276,56 @@ def test_a_number_is_reported_once_where_the_tracker_reports_to_the_same_events(
         )
         steps = [event.step for event in sink.events if isinstance(event, Scalar) and event.name == "train/loss"]
         assert steps == [1, 2, 3, 4, 5]
+
+
+def poisoned(toy, step: int):
+    """A toy whose update ``step`` makes a weight NaN though its loss is finite, so that the next loss is none."""
+    trained = toy()
+
+    def before_update(i: int) -> dict[str, float]:
+        if i == step - 1:
+            trained.head.weight.grad[0, 0] = float("nan")
+        return {}
+
+    trained.before_update = before_update
+    return trained
+
+
+@pytest.mark.parametrize(
+    ("steps", "evaluate_every", "message"),
+    [
+        (20, None, "the trained weights are not finite after step 4"),
+        (20, 5, "the trained weights are not finite after step 4"),
+        (4, None, "the trained weights are not finite after step 4"),
+    ],
+)
+def test_weights_that_are_not_finite_are_never_a_checkpoint(toy, checkpoints, steps, evaluate_every, message):
+    config = TrainingConfig(steps=steps, log_every=10, checkpoint_every=2, evaluate_every=evaluate_every)
+    with pytest.raises(InterpError, match=message):
+        train(poisoned(toy, 4), config, 0, Tools(checkpoints=checkpoints))
+    assert checkpoints.steps() == [2]
+    with pytest.raises(InterpError, match=message):
+        train(poisoned(toy, 4), TrainingConfig(steps=4, log_every=10, checkpoint_every=None), 0)
+
+
+@pytest.mark.parametrize("due", [{"checkpoint_every": 5}, {"evaluate_every": 5}, {"log_every": 5}])
+def test_the_first_step_without_a_finite_loss_is_named_at_whatever_is_due_next(toy, checkpoints, due):
+    config = TrainingConfig(steps=20, **{"log_every": 10, "checkpoint_every": None, **due})
+    with pytest.raises(InterpError, match=r"the loss is nan at step 3.*smaller learning rate"):
+        train(poisoned(toy, 2), config, 0, Tools(checkpoints=checkpoints))
+    assert checkpoints.steps() == []
+
+
+def test_a_loss_that_is_not_finite_at_once_is_no_matter_of_the_learning_rate(toy):
+    trained = toy()
+    trained.head.weight.data.fill_(float("nan"))
+    with pytest.raises(InterpError, match=r"at step 1.*no weight had been changed yet"):
+        train(trained, TrainingConfig(steps=3), 0)
+
+
+def test_a_monitored_value_that_is_not_a_number_is_never_the_best(toy):
+    trained = toy()
+    values = iter([float("nan"), 3.0, 2.0, float("nan")])
+    trained.evaluate = lambda step: {"error": next(values)}
+    summary = train(trained, TrainingConfig(steps=4, evaluate_every=1, checkpoint_every=None, monitor="error"), 0)
+    assert (summary.best, summary.best_step) == (2.0, 3)

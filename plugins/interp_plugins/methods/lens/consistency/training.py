@@ -86,7 +86,7 @@ class ConsistencyTraining:
         self._warm = min(parse_duration(config.warm_start.steps, training.steps), training.steps)
         weights = Weights.of(config, training.steps - self._warm)
         self._rate: Schedule = config.rate.build(training.steps)
-        variance = dump.statistics(layer).variance
+        variance = dump.statistics(layer).spread(layer)
         self.objective = Objective(bottleneck, variance, weights)
         self.reference: Decoder | None = None
         self._optimiser = AdamW(self._groups(), betas=config.betas, weight_decay=config.weight_decay)

@@ -74,6 +74,7 @@ class NlaTraining:
     def __init__(self, lens: "NlaLens", dump: Dump, training: "TrainingConfig", seed: int) -> None:
         self.lens, self.dump, self.seed, self.config = lens, dump, seed, lens.config
         self._accumulate = training.accumulate
+        self._spread = dump.statistics(lens.layer).spread(lens.layer, normalised=True)
         self._injector, self._reconstructor = lens.verbaliser.injector, lens.reconstructor
         tokenizer: Any = lens.verbaliser.tokenizer
         self._special = frozenset(tokenizer.all_special_ids)
@@ -117,7 +118,7 @@ class NlaTraining:
         """
         del step
         judged, control = self.judge(), self.judge(shuffled=True)
-        variance = self.dump.statistics(self.lens.layer).normalised_variance
+        variance = self._spread
         values = {
             "reward": float(judged.rewards.mean()),
             "reward_shuffled": float(control.rewards.mean()),

@@ -28,6 +28,7 @@ def find_published(path: str, cache: Path) -> tuple[Path, dict[str, Tensor]]:
 
     Raises:
         UsageError: Nothing that can be read is there.
+        DataError: It is no state dict, or its weights are not finite.
         MissingDependencyError: It has to be fetched and the wandb package, credentials or network are not here.
     """
     folder = _downloaded(path, cache) if path.startswith("wandb:") else Path(path).expanduser()
@@ -46,6 +47,9 @@ def _read(file: Path) -> dict[str, Tensor]:
         weights = read_pt(file)
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise DataError(f"{file} holds no state dict of tensors", "give the checkpoint of a TMS or residual MLP model")
+    broken = [name for name, value in weights.items() if not value.isfinite().all()]
+    if broken:
+        raise DataError(f"{file} has weights that are not finite: {', '.join(broken[:4])}", "train that target anew")
     return weights
 
 

@@ -50,11 +50,13 @@ def run(argv: Sequence[str]) -> int:
 
 def _report(err: Exception) -> int:
     from interp_cli import console
+    from interp_cli.report.visible import visible_lines
+    from interp_registry.stores.environment import redact
 
     if os.environ.get("INTERP_DEBUG") == "1":
         import traceback
 
-        traceback.print_exception(err)
+        sys.stderr.write(visible_lines(redact("".join(traceback.format_exception(err)))))
     if isinstance(err, InterpError):
         console.show_error(err)
         return err.exit_code

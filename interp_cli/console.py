@@ -12,8 +12,9 @@ from rich.markup import escape
 from rich.text import Text
 
 from interp_cli.grid import Grid
-from interp_cli.report.visible import visible
+from interp_cli.report.visible import visible_lines
 from interp_registry.errors import InterpError
+from interp_registry.stores.environment import redact
 
 __all__ = [
     "duration",
@@ -33,14 +34,22 @@ _WRITING_THEMSELVES = {"huggingface_hub": "HF_HUB_VERBOSITY", "datasets": "DATAS
 """Libraries that write their records to stderr and pass them on as well -> the variable that says from which level."""
 
 
+class _Console(Console):
+    """A console whose texts cannot drive the terminal: names come out of files and folders that others made."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print with control and direction characters written out; only what is no text is left to rich as it is."""
+        super().print(*(visible_lines(each) if isinstance(each, str) else each for each in objects), **options)
+
+
 def out() -> Console:
     """Console of results."""
-    return Console(file=sys.stdout, highlight=False, **_width(sys.stdout))
+    return _Console(file=sys.stdout, highlight=False, **_width(sys.stdout))
 
 
 def err() -> Console:
     """Console of messages and errors."""
-    return Console(file=sys.stderr, soft_wrap=True, highlight=False)
+    return _Console(file=sys.stderr, soft_wrap=True, highlight=False)
 
 
 def _width(stream: TextIO) -> dict[str, Any]:
@@ -51,26 +60,23 @@ def _width(stream: TextIO) -> dict[str, Any]:
 def show_error(error: InterpError) -> None:
     """Print an error as one message and, where there is one, what to do next."""
     console = err()
-    console.print(f"[bold red]error[/] {escape(error.message)}")
+    console.print(f"[bold red]error[/] {escape(redact(error.message))}")
     if error.hint:
-        console.print(f"[dim]  {escape(error.hint)}[/]")
+        console.print(f"[dim]  {escape(redact(error.hint))}[/]")
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON object as one line of stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+    """Print one JSON object as one line of stdout; what a terminal would obey, or could not print, is escaped."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+    sys.stdout.write("".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text) + "\n")
     sys.stdout.flush()
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table of text; cells are shown as they are, never as markup, and a column without any content is left out."""
-    cells = [[Text("" if cell is None else _visible_lines(str(cell))) for cell in row] for row in rows]
+    cells = [[Text("" if cell is None else visible_lines(str(cell))) for cell in row] for row in rows]
     full = [i for i in range(len(columns)) if not cells or any(row[i].plain for row in cells)]
     out().print(Grid([columns[i] for i in full], [[row[i] for i in full] for row in cells]))
-
-
-def _visible_lines(text: str) -> str:
-    return "\n".join(map(visible, text.split("\n")))
 
 
 def print_paths(paths: Iterable[Any]) -> None:
@@ -80,10 +86,20 @@ def print_paths(paths: Iterable[Any]) -> None:
         console.print(f"[dim]wrote[/] {escape(str(path))}", soft_wrap=True)
 
 
+class _Formatter(logging.Formatter):
+    """Formats records without secrets and without anything that drives a terminal: libraries log addresses and names."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's text."""
+        return visible_lines(redact(super().format(record)))
+
+
 def setup_logging(debug: bool, quiet: bool) -> None:
     """Send log records of the tool and of libraries to stderr, each once: some libraries write theirs themselves."""
     level = logging.DEBUG if debug else logging.ERROR if quiet else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
     for library, variable in _WRITING_THEMSELVES.items():
         logging.getLogger(library).propagate = False
         if quiet:

@@ -19,6 +19,7 @@ __all__ = ["Panel", "clock_text", "plain_line", "rate_text"]
 _STATE_STYLES = {"done": "bold green", "failed": "bold red", "interrupted": "bold yellow"}
 _MAX_TASKS = 6
 _BAR = 28
+_LONGEST_UNIT = 24
 
 
 class Panel:
@@ -112,7 +113,7 @@ def clock_text(seconds: float) -> str:
 
 def rate_text(task: Task) -> str:
     """Throughput, per second or, when slow, per minute; empty before it is known."""
-    rate, unit = task.rate, task.unit or "it"
+    rate, unit = task.rate, _unit(task) or "it"
     if not rate or not math.isfinite(rate):
         return ""
     if rate >= 1000:
@@ -122,7 +123,11 @@ def rate_text(task: Task) -> str:
 
 def _amount(task: Task) -> str:
     total = f"/{number_text(task.total)}" if task.total is not None else ""
-    return f"{number_text(task.done)}{total} {task.unit}".rstrip()
+    return f"{number_text(task.done)}{total} {_unit(task)}".rstrip()
+
+
+def _unit(task: Task) -> str:
+    return shorten(task.unit, _LONGEST_UNIT)
 
 
 def _task_line(task: Task, name: int, width: int) -> Text:

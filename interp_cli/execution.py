@@ -23,7 +23,17 @@ from interp_registry.events import EventSink, FanOut, JsonlSink, NullSink
 from interp_registry.stores.home import Layout, layout
 from interp_registry.stores.run import Run, RunStore
 
-__all__ = ["Outcome", "command_name", "execute", "execute_together", "find_stage", "resume", "run_child", "show_cost"]
+__all__ = [
+    "Outcome",
+    "command_name",
+    "execute",
+    "execute_together",
+    "find_stage",
+    "resume",
+    "run_child",
+    "show_cost",
+    "stored_configuration",
+]
 
 
 @dataclass(frozen=True)
@@ -301,12 +311,21 @@ def _show_together(outcomes: Sequence[Outcome], options: StageOptions) -> None:
         console.print_paths([outcome.run.path for outcome in outcomes])
 
 
-def resume(run: Run, options: StageOptions) -> Outcome:
-    """Go on with a run that was interrupted or failed, in its own folder, with its own configuration."""
-    method, stage = find_stage(run.command)
+def stored_configuration(run: Run, stage: Stage[Any], trust: bool = False) -> Resolved[Any]:
+    """The configuration that a run was given.
+
+    Raises:
+        ConfigError: It asks for what only a command line may say, and ``trust`` is not set.
+    """
     from interp_registry.config_io import resolve
 
-    resolved = resolve(stage.config_type, [(str(run.path / "config.yaml"), run.config)])
+    return resolve(stage.config_type, [(str(run.path / "config.yaml"), run.config)], trusted=trust)
+
+
+def resume(run: Run, options: StageOptions, trust: bool = False) -> Outcome:
+    """Go on with a run that was interrupted or failed, in its own folder, with its own configuration."""
+    method, stage = find_stage(run.command)
+    resolved = stored_configuration(run, stage, trust)
     options.resume = str(run.path)
     return execute(method, stage, resolved, options, run.record["argv"][1 + len(run.command.split()) :])
 

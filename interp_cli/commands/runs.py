@@ -11,6 +11,7 @@ from interp_cli.name_completion import run_names
 from interp_cli.report.visible import shorten
 from interp_registry.errors import UsageError
 from interp_registry.stores.home import layout
+from interp_registry.stores.records import require_fields
 from interp_registry.stores.run import Run, RunState, RunStore
 
 __all__ = ["app"]
@@ -24,6 +25,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Home folder instead of INTERP_HOME.")]
 Device = Annotated[
     str | None, typer.Option("--device", help="Compute here instead of where the run did: cpu, cuda, cuda:1, mps.")
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        help="Run code that a model's repository brings, where the stored configuration asks for it.",
+    ),
 ]
 RunName = Annotated[
     str, typer.Argument(help="Id, its beginning or ending, 'last', or a folder.", autocompletion=run_names)
@@ -116,7 +124,9 @@ def remove_runs(
 
 
 @app.command("resume")
-def resume_run(run: RunName = "last", device: Device = None, json: Json = False, out: Out = None) -> int:
+def resume_run(
+    run: RunName = "last", device: Device = None, trust: Trust = False, json: Json = False, out: Out = None
+) -> int:
     """Go on with a run that was interrupted or failed, in its own folder, on any machine that has that folder."""
     found = RunStore(layout(out).runs).get(run)
     if found.state in (RunState.RUNNING, RunState.CREATED):
@@ -125,7 +135,7 @@ def resume_run(run: RunName = "last", device: Device = None, json: Json = False,
         raise UsageError(f"run {found.id} is done", f"to do it again: interp runs rerun {found.id}")
     from interp_cli import execution
 
-    return execution.resume(found, _options(found, device, json, out)).exit_code
+    return execution.resume(found, _options(found, device, json, out), trust).exit_code
 
 
 @app.command("rerun")
@@ -133,16 +143,16 @@ def rerun(
     run: RunName = "last",
     seed: Annotated[int | None, typer.Option("--seed", help="Another seed.")] = None,
     device: Device = None,
+    trust: Trust = False,
     json: Json = False,
     out: Out = None,
 ) -> int:
     """Run the configuration of a run again, as a new run."""
     from interp_cli import execution
-    from interp_registry.config_io import resolve
 
     found = RunStore(layout(out).runs).get(run)
     method, stage = execution.find_stage(found.command)
-    resolved = resolve(stage.config_type, [(str(found.path / "config.yaml"), found.config)])
+    resolved = execution.stored_configuration(found, stage, trust)
     options = _options(found, device, json, out)
     options.seed = options.seed if seed is None else seed
     words = found.record["argv"][1 + len(found.command.split()) :]
@@ -150,13 +160,24 @@ def rerun(
 
 
 def _options(run: Run, device: str | None, json: bool, out: Path | None) -> Any:
-    """The shell's options that the run had; output and home are those of this command, and the device if it names one."""
+    """The shell's options that the run had; output and home are those of this command, and the device if it names one.
+
+    What the run says of its home is not taken: it may have come from another machine, or from somebody else.
+    """
     from interp_cli.options import StageOptions
     from interp_registry.config_io import resolve
 
-    stored = run.record["details"].get("options", {})
+    stored = require_fields(run.path / "record.json", {"options": {}, **run.record["details"]}, {"options": dict})[
+        "options"
+    ]
     options = resolve(StageOptions, [(str(run.path / "record.json"), stored)]).config
     options.json, options.resume, options.dry_run, options.explain_config = json, None, False, False
-    options.out = out if out is not None else options.out
+    options.out = out if out is not None else _home_of(run)
     options.device = device if device is not None else options.device
     return options
+
+
+def _home_of(run: Run) -> Path | None:
+    """The home folder that a run lies in; None for the usual one, and for a run that lies in none."""
+    folder = run.path.absolute().parent
+    return folder.parent if folder.name == "runs" and folder != layout().runs else None

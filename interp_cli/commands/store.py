@@ -132,14 +132,17 @@ def remove_tables(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     out: Out = None,
 ) -> None:
-    """Delete features or activations."""
+    """Delete features or activations; of a link to a folder elsewhere, the link alone."""
     folders = maintenance.find_tables(layout(out).store, keys)
     total = console.size(sum(maintenance.folder_bytes(path) for path in folders))
     names = ", ".join(path.name for path in folders)
     if not yes and not typer.confirm(f"delete {names} ({total})?"):
         raise UsageError("nothing was deleted")
     for path in folders:
-        shutil.rmtree(path)
+        if path.is_symlink():
+            path.unlink()
+        else:
+            shutil.rmtree(path)
     console.out().print(f"deleted {names} ({total})", markup=False)
 
 

@@ -1,6 +1,5 @@
 """``interp watch``: follow runs from another terminal."""
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from interp_cli import console
 from interp_cli.chosen_runs import chosen_runs
 from interp_cli.dashboard_panel import Panel, plain_line
 from interp_cli.name_completion import runs_and_launches
@@ -132,19 +132,19 @@ def watch(
     """
     names = runs or ["last"]
     watched = _Watch(lambda: chosen_runs(names, out))
-    console = Console(file=sys.stdout, highlight=False)
+    terminal = console.out()
     watched.look()
     if once:
-        console.print(watched)
-    elif console.is_terminal and not console.is_dumb_terminal:
-        _live(watched, console)
+        terminal.print(watched)
+    elif terminal.is_terminal and not terminal.is_dumb_terminal:
+        _live(watched, terminal)
     else:
-        _lines(watched, console)
+        _lines(watched, terminal)
     return 0 if once or watched.went_well else 1
 
 
-def _live(watched: _Watch, console: Console) -> None:
-    with Live(watched, console=console, auto_refresh=False) as live:
+def _live(watched: _Watch, terminal: Console) -> None:
+    with Live(watched, console=terminal, auto_refresh=False) as live:
         while not watched.is_over:
             time.sleep(_POLL)
             if watched.look():
@@ -152,7 +152,7 @@ def _live(watched: _Watch, console: Console) -> None:
         live.refresh()
 
 
-def _lines(watched: _Watch, console: Console) -> None:
+def _lines(watched: _Watch, terminal: Console) -> None:
     """A line for each run that moved, every few seconds, and one with its last state."""
     said: dict[Path, str] = {}
     while True:
@@ -160,7 +160,7 @@ def _lines(watched: _Watch, console: Console) -> None:
             line = f"{each.run.path.name} {each.view.state or 'starting'}  {plain_line(each.view)}".rstrip()
             if said.get(each.run.path) != line:
                 said[each.run.path] = line
-                console.print(line, markup=False, soft_wrap=True)
+                terminal.print(line, markup=False, soft_wrap=True)
         if watched.is_over:
             return
         ends = time.monotonic() + _PLAIN_SECONDS

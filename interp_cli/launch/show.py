@@ -9,6 +9,7 @@ from interp_cli import console
 from interp_cli.launch.folder import LaunchFolder, Task
 from interp_cli.launch.status import TaskStatus, counts, log_of, task_states
 from interp_cli.launch.submit import Submitted
+from interp_cli.report.visible import visible_lines
 from interp_registry.task_numbers import format_numbers
 
 __all__ = ["follow_log", "show_plan", "show_status", "show_submitted", "status_json", "wait_for_end"]
@@ -140,7 +141,8 @@ def follow_log(folder: LaunchFolder, task: int, follow: bool) -> None:
                 source.seek(position)
                 text = source.read()
             position += len(text)
-            sys.stdout.write(text.decode("utf-8", errors="replace"))
+            said = text.decode("utf-8", errors="replace")
+            sys.stdout.write(visible_lines(said) if sys.stdout.isatty() else said)
             sys.stdout.flush()
         if over:
             return

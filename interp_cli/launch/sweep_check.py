@@ -54,6 +54,8 @@ def _check_key(key: str, stage: Stage[Any], where: str) -> None:
                 return
             wrong = ".".join(segments[: depth + 1])
             raise UnknownNameError("setting", wrong, [".".join([*segments[:depth], name]) for name in names], where)
+        if any(field.command_line_only for field in fields):
+            raise ConfigError("only a command line may say it, no sweep file", key, where)
         owners = [owner for field in fields for owner in _below(field.annotation)]
         if not owners:
             return

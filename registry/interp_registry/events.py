@@ -286,7 +286,7 @@ def _parse(line: bytes, path: Path) -> Event | None:
 
 def read_events(path: Path) -> Iterator[Event]:
     """The events in a file, oldest first; torn lines and unknown kinds are passed over, a missing file is empty."""
-    if not path.exists():
+    if not path.is_file():  # a pipe in a folder that came from elsewhere would be waited for
         return
     with path.open("rb") as file:
         for line in file:
@@ -308,7 +308,7 @@ class EventReader:
 
     def new(self) -> list[Event]:
         """The events in whole lines written since the last call; everything again when the file shrank."""
-        if not self.path.exists():
+        if not self.path.is_file():
             return []
         with self.path.open("rb") as file:
             if file.seek(0, 2) < self._offset:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from interp_plugins.datasets.config import WebDatasetConfig
-from interp_plugins.datasets.paths import IMAGE_ENDINGS, open_image
+from interp_plugins.datasets.paths import IMAGE_ENDINGS, open_image, readable
 from interp_plugins.datasets.sides import SidedDataset
 from interp_plugins.datasets.tables import file_digest
 from interp_registry.contracts.data import SampleModality
@@ -91,8 +91,11 @@ class WebDataset(SidedDataset):
         if entry.text is not None:
             return (_read(entry.text).decode("utf-8").strip(),)
         record = json.loads(_read(entry.record)) if entry.record is not None else {}
-        value = record.get("caption", record.get("text", ()))
-        return (value,) if isinstance(value, str) else tuple(value)
+        value = record.get("caption", record.get("text", ())) if isinstance(record, dict) else None
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+            raise DataError(f"sample {entry.key!r} has the caption {value!r:.60}, which is no text")
+        return tuple(readable(text, entry.key) for text in texts)
 
 
 def _read(place: tuple[Path, int, int]) -> bytes:
@@ -109,7 +112,7 @@ def _index(archive: Path) -> list[_Entry]:
             for member in tar:
                 if member.isfile():
                     _add(entries, archive, member)
-    except tarfile.TarError as err:
+    except (tarfile.TarError, OSError, ValueError, OverflowError) as err:
         raise DataError(
             f"{archive} is no tar archive that can be read in place: {err}", "unpack .tar.gz first"
         ) from err
@@ -120,8 +123,8 @@ def _add(entries: dict[str, _Entry], archive: Path, member: tarfile.TarInfo) -> 
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts:
         raise DataError(f"{archive} has a member {member.name!r}, which leads out of it")
-    if member.size > _LARGEST_MEMBER:
-        raise DataError(f"{archive}: member {member.name!r} has {member.size} bytes, more than any sample")
+    if not 0 <= member.size <= _LARGEST_MEMBER:
+        raise DataError(f"{archive}: member {member.name!r} has {member.size} bytes, as no sample has")
     stem, _, ending = path.name.partition(".")
     key = str(path.parent / stem)
     place = (archive, member.offset_data, member.size)

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from interp_plugins.datasets.config import ImageFolderConfig
-from interp_plugins.datasets.paths import IMAGE_ENDINGS, inside, open_image
+from interp_plugins.datasets.paths import IMAGE_ENDINGS, inside, open_image, readable
 from interp_plugins.datasets.sides import SidedDataset
 from interp_plugins.datasets.tables import READERS, file_digest
 from interp_registry.contracts.data import SampleModality
@@ -81,15 +81,27 @@ class ImageFolder(SidedDataset):
     def _named(self, row: dict[str, Any], number: int, metadata: Path) -> Path:
         if not isinstance(row.get("file_name"), str):
             raise DataError(f"{metadata}, row {number}: no 'file_name'")
-        return inside(self.root, row["file_name"])
+        path = inside(self.root, row["file_name"])
+        if not path.is_file():
+            raise DataError(f"{metadata}, row {number}: there is no image {row['file_name']!r}")
+        return path
 
     def _relative(self, path: Path) -> str:
-        return path.resolve().relative_to(self.root.resolve()).as_posix()
+        # an image may be a link to elsewhere: what it is called here counts
+        root = self.root if path.is_relative_to(self.root) else self.root.resolve()
+        return path.relative_to(root).as_posix()
 
     def captions_of(self, index: int) -> tuple[str, ...]:
-        """All captions of an image, which is not opened."""
-        value = self._rows[index][self._text] if "language" in self.modalities else ()
-        return (value,) if isinstance(value, str) else tuple(str(text) for text in value)
+        """All captions of an image, which is not opened.
+
+        Raises:
+            DataError: The metadata holds something else than a text, or texts.
+        """
+        value = self._rows[index][self._text] if "language" in self.modalities else []
+        texts = value if isinstance(value, list) else [value]
+        if not all(isinstance(text, str) for text in texts):
+            raise DataError(f"{self.key(index)!r} in {self.root} has the caption {value!r:.60}, which is no text")
+        return tuple(readable(text, self.key(index)) for text in texts)
 
     def origin(self, index: int) -> str:
         """Where an image comes from, as its metadata says."""

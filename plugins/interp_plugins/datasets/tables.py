@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from interp_plugins.datasets.config import TableConfig
-from interp_plugins.datasets.paths import inside, open_image
+from interp_plugins.datasets.paths import inside, open_image, readable
 from interp_plugins.datasets.sides import SidedDataset
 from interp_registry.contracts.data import SampleModality
 from interp_registry.errors import DataError, UnknownNameError
@@ -38,7 +38,7 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as err:
+            except (ValueError, RecursionError) as err:
                 raise DataError(f"{path}, line {number}: no JSON ({err})") from err
             if not isinstance(row, dict):
                 raise DataError(f"{path}, line {number}: expected an object, found {type(row).__name__}")
@@ -49,7 +49,10 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
 def _read_delimited(path: Path) -> list[dict[str, Any]]:
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     with path.open(encoding="utf-8-sig", newline="") as file:
-        return list(csv.DictReader(file, delimiter=delimiter))
+        try:
+            return list(csv.DictReader(file, delimiter=delimiter))
+        except csv.Error as err:
+            raise DataError(f"{path} is no table: {err}") from err
 
 
 def _read_parquet(path: Path) -> list[dict[str, Any]]:
@@ -58,7 +61,7 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
 
     try:
         return pq.read_table(path).to_pylist()
-    except pa.ArrowInvalid as err:
+    except (pa.ArrowException, OSError) as err:
         raise DataError(f"{path} is no Parquet file: {err}") from err
 
 
@@ -130,9 +133,9 @@ class TableDataset(SidedDataset):
         """
         value = self._rows[index].get(self.config.text)
         if isinstance(value, str):
-            return (value,)
+            return (readable(value, f"row {index} of {self.name}"),)
         if isinstance(value, list) and all(isinstance(text, str) for text in value):
-            return tuple(value)
+            return tuple(readable(text, f"row {index} of {self.name}") for text in value)
         raise DataError(f"row {index} of {self.name}: column {self.config.text!r} is {value!r}, not a text")
 
     def _image_path(self, index: int) -> Path:

@@ -1,6 +1,6 @@
 """Configuration of the models that ship with the tool."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from interp_registry.choices import ModelConfig
@@ -40,8 +40,8 @@ class LoadOptions:
     """Draw the weights from ``seed`` in place of loading them: the control."""
     seed: int = 0
     """Seed of the weights of an untrained model."""
-    trust_remote_code: bool = False
-    """Run the Python code that some repositories bring. It can do anything; recorded in the manifest."""
+    trust_remote_code: bool = field(default=False, metadata={"command_line_only": True})
+    """Run the Python code that some repositories bring. It can do anything; recorded in the manifest, and no file can ask for it."""
 
 
 @dataclass

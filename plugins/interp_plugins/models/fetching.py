@@ -3,9 +3,11 @@
 import errno
 import functools
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError  # noqa: TID251 - the error that torch raises; nothing is unpickled here
 
 import httpx
 from huggingface_hub import constants, get_session, get_token, try_to_load_from_cache
@@ -16,15 +18,31 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+    StrictDataclassError,
 )
+from safetensors import SafetensorError
 
 from interp_registry.errors import InterpError, MissingDependencyError, OfflineError, ResourceError, UsageError
 from interp_registry.hardware import is_out_of_memory
 
-__all__ = ["cached_commit", "clear_errors", "folder_digest", "hub_answers", "is_offline", "require_hub_or_cache"]
+__all__ = [
+    "cached_commit",
+    "clear_errors",
+    "folder_digest",
+    "foreign_code",
+    "hub_answers",
+    "is_offline",
+    "require_hub_or_cache",
+]
 
 _WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model")
 _CHUNK = 1 << 22
+_RAISED = (
+    OSError, ValueError, RuntimeError, KeyError, MemoryError, ImportError, httpx.TransportError, UnpicklingError, SafetensorError,
+    StrictDataclassError,
+)  # fmt: skip
+"""What reading the files of a model raises, in transformers, timm and what they are built on."""
+
 _CONNECT_SECONDS = 4.0
 _NO_ACCESS, _NO_SUCH_FILE = (401, 403), 404
 
@@ -69,7 +87,13 @@ def require_hub_or_cache(name: str, revision: str | None = None) -> None:
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 (16 hex digits) over the names and contents of a model folder's weights, configuration and tokenizer."""
+    """SHA-256 (16 hex digits) over the names and contents of a model folder's weights, configuration and tokenizer.
+
+    Raises:
+        UsageError: Its index of weights names files outside the folder, which the digest would not cover.
+    """
+    for index in sorted(folder.glob("*.index.json")):
+        _require_own_files(index)
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix not in _WEIGHTS or not path.is_file():
@@ -79,6 +103,24 @@ def folder_digest(folder: Path) -> str:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
     return digest.hexdigest()[:16]
+
+
+def _require_own_files(index: Path) -> None:
+    try:
+        named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
+        raise UsageError(f"{index} is no index of weights: {err!r}") from err
+    for name in named:
+        if not isinstance(name, str) or name in {"", ".", ".."} or Path(name).name != name:
+            raise UsageError(f"{index} names the weights {name!r}", "they must lie beside it")
+
+
+def foreign_code(name: str, why: str) -> UsageError:
+    """That something would run code of a repository, which nobody said that it may."""
+    return UsageError(
+        f"{name} brings code of its own, which is not run: {why}",
+        "if you have read it and trust it, add --trust-remote-code; it can do anything that you can",
+    )
 
 
 def cached_commit(repo: str, filename: str, revision: str | None) -> str | None:
@@ -101,7 +143,7 @@ def clear_errors(name: str) -> Iterator[None]:
         yield
     except InterpError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError, MemoryError, ImportError, httpx.TransportError) as err:
+    except _RAISED as err:
         raise _explained(name, err) from err
 
 
@@ -171,6 +213,13 @@ def _no_access(name: str) -> MissingDependencyError:
 
 def _local_problem(name: str, err: BaseException) -> InterpError:
     first_line = next(iter(str(err).strip().splitlines()), type(err).__name__)
+    if "custom code" in str(err) or "trust_remote_code" in str(err):
+        return foreign_code(name, "see the files *.py there")
+    if isinstance(err, UnpicklingError) or "weights_only" in str(err):
+        return UsageError(
+            f"{name} cannot be loaded without executing what is in its weights",
+            "only tensors are read; have it saved as safetensors",
+        )
     if isinstance(err, ImportError):
         return MissingDependencyError(f"{name} cannot be loaded: {first_line}", "install what is missing")
     if not Path(name).exists():

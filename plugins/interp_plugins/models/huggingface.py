@@ -25,7 +25,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from interp_plugins.models.blocks import compile_blocks
 from interp_plugins.models.config import HuggingFaceModelConfig
-from interp_plugins.models.fetching import cached_commit, clear_errors, folder_digest
+from interp_plugins.models.fetching import cached_commit, clear_errors, folder_digest, foreign_code
 from interp_plugins.models.hardware import choose_device, choose_dtype, quantization_config, require_memory
 from interp_registry.contracts.model import Modality, Model
 from interp_registry.errors import UsageError
@@ -86,8 +86,19 @@ def _bytes_per_weight(config: HuggingFaceModelConfig, device: torch.device) -> f
 
 
 def read_config(name: str, revision: str | None = None, *, trust_remote_code: bool = False) -> PretrainedConfig:
-    """The configuration of a model, without its weights."""
-    return AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
+    """The configuration of a model, without its weights.
+
+    Raises:
+        UsageError: It wants to run attention code of some repository, and ``trust_remote_code`` is not set.
+    """
+    hub = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
+    if not trust_remote_code:
+        for part in (hub, *(getattr(hub, key, None) for key in hub.sub_configs)):
+            wanted = [getattr(part, f"_{what}_implementation", None) for what in ("attn", "experts")]
+            code = next((str(one) for one in wanted if "/" in str(one)), None)
+            if code is not None:
+                raise foreign_code(name, f"its config.json asks for the compiled code {code!r}")
+    return hub
 
 
 def modality_of(hub: PretrainedConfig) -> Modality:
@@ -114,13 +125,13 @@ def count_parameters(hub: PretrainedConfig, *, trust_remote_code: bool = False) 
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def revision_of(name: str, revision: str | None = None) -> str:
+def revision_of(name: str, revision: str | None = None, *, trust_remote_code: bool = False) -> str:
     """What identifies the weights: a digest of a local folder, or the commit on the hub."""
     folder = Path(name)
     if folder.is_dir():
         return folder_digest(folder)
     with clear_errors(name):
-        read = read_config(name, revision)
+        read = read_config(name, revision, trust_remote_code=trust_remote_code)
         commit = getattr(read, "_commit_hash", None) or cached_commit(name, "config.json", revision)
     return str(commit or revision or "main")
 
@@ -155,7 +166,7 @@ def _untrained(config: HuggingFaceModelConfig, hub: PretrainedConfig, device: to
         raise UsageError("an untrained model is not quantised", "leave --quantize out")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = _auto_class(hub).from_config(hub)
+        network = _auto_class(hub).from_config(hub, trust_remote_code=config.trust_remote_code)
     return network.to(device, choose_dtype(config.dtype, device)).eval()
 
 
@@ -163,25 +174,30 @@ def _wrapped(config: HuggingFaceModelConfig, hub: PretrainedConfig, network: Pre
     suffix = f"-untrained-{config.seed}" if config.untrained else ""
     facts = {
         "name": config.label or config.name,
-        "revision": revision_of(config.name, config.revision) + suffix,
+        "revision": revision_of(config.name, config.revision, trust_remote_code=config.trust_remote_code) + suffix,
         "n_params": n_params,
         "dtype": config.quantize or str(network.dtype).removeprefix("torch."),
     }
     modality = modality_of(hub)
     if modality == "vision":
-        from interp_plugins.models.vision import load_processor, wrap_vision_model
+        from interp_plugins.models.vision import wrap_vision_model
 
-        return wrap_vision_model(network, load_processor(config.name, config.revision), facts)
+        return wrap_vision_model(network, _processor(config), facts)
     tokenizer = load_tokenizer(config.tokenizer or config.name, config)
     if modality == "language":
         from interp_plugins.models.language import wrap_language_model
 
         return wrap_language_model(network, tokenizer, facts, config.max_length)
     from interp_plugins.models.two_tower import wrap_two_tower
+
+    model = wrap_two_tower(network, tokenizer, _processor(config), facts)
+    return model.tower(config.tower) if config.tower else model
+
+
+def _processor(config: HuggingFaceModelConfig) -> Any:
     from interp_plugins.models.vision import load_processor
 
-    model = wrap_two_tower(network, tokenizer, load_processor(config.name, config.revision), facts)
-    return model.tower(config.tower) if config.tower else model
+    return load_processor(config.name, config.revision, trust_remote_code=config.trust_remote_code)
 
 
 def load_tokenizer(name: str, config: HuggingFaceModelConfig) -> PreTrainedTokenizerBase:

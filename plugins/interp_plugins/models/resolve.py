@@ -146,8 +146,10 @@ def _in_folder(name: str, options: LoadOptions) -> ResolvedModel | None:
         content = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError as err:
         raise UsageError(f"{name} has no config.json, so it is no model folder") from err
-    except (ValueError, OSError) as err:
+    except (ValueError, OSError, RecursionError) as err:
         raise UsageError(f"{path / 'config.json'} cannot be read: {err}") from err
+    if not isinstance(content, dict):
+        raise UsageError(f"{path / 'config.json'} holds a {type(content).__name__}", "it should hold an object")
     fields: dict[str, Any] = dataclasses.asdict(options) | {"name": str(path), "label": name}
     if "model_type" not in content and "architecture" in content:
         return ResolvedModel(name, "timm", "vision", TimmModelConfig(**fields))
@@ -234,7 +236,7 @@ def _revision(model: ResolvedModel) -> str:
     elif isinstance(config, HuggingFaceModelConfig):
         from interp_plugins.models.huggingface import revision_of as hub_revision_of
 
-        found = hub_revision_of(config.name, config.revision)
+        found = hub_revision_of(config.name, config.revision, trust_remote_code=config.trust_remote_code)
     else:
         return config.build().info.revision
     return f"{found}-untrained-{config.seed}" if config.untrained else found

@@ -87,9 +87,10 @@ def vision_default_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
     return (*(layer for layer in sorted(layers) if 0 < layer.index < last.index), ends[0])
 
 
-def load_processor(name: str, revision: str | None) -> Transform:
+def load_processor(name: str, revision: str | None, *, trust_remote_code: bool = False) -> Transform:
     """A Hugging Face image processor as a function of one image."""
-    processor = AutoImageProcessor.from_pretrained(name, revision=revision)
+    # without the last argument transformers asks on the terminal whether to run what the repository brings
+    processor = AutoImageProcessor.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
 
     def transform(image: Image.Image) -> Tensor:
         return torch.as_tensor(processor(images=image, return_tensors="pt")["pixel_values"][0])

@@ -59,7 +59,11 @@ class Resolved(Generic[C]):
 
 
 def resolve(
-    config: type[C], layers: Sequence[tuple[str, Mapping[str, Any]]] = (), overrides: Sequence[Override] = ()
+    config: type[C],
+    layers: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    overrides: Sequence[Override] = (),
+    *,
+    trusted: bool = False,
 ) -> Resolved[C]:
     """Build a configuration from its defaults, files and options; later layers win.
 
@@ -67,6 +71,7 @@ def resolve(
         config: The configuration class.
         layers: Pairs (name, mapping), lowest precedence first.
         overrides: Options; those that choose a ``type`` are applied first, so their order on the line is of no matter.
+        trusted: Whether the layers may set what only a command line may (``trust_remote_code``).
 
     Raises:
         UsageError: One or several values are wrong; the message lists them all.
@@ -83,7 +88,7 @@ def resolve(
 
     for source, layer in layers:
         for key, value in layer.items():
-            attempt(lambda k=key, v=value, s=source: _overlay(config, data, {k: v}, _Place("", s, origins)))
+            attempt(lambda k=key, v=value, s=source: _overlay(config, data, {k: v}, _Place("", s, origins, trusted)))
     ordered = sorted(overrides, key=lambda o: (not _chooses_type(config, o.path), o.path.count(".")))
     for override in ordered:
         attempt(lambda o=override: _apply(config, data, o.path.split("."), _Place("", o.source, origins), o.text))
@@ -105,9 +110,10 @@ class _Place:
     path: str
     source: str
     origins: Origins
+    trusted: bool = True
 
     def below(self, name: str) -> "_Place":
-        return _Place(f"{self.path}.{name}" if self.path else name, self.source, self.origins)
+        return dataclasses.replace(self, path=f"{self.path}.{name}" if self.path else name)
 
     def note(self) -> None:
         self.origins[self.path] = self.source
@@ -177,8 +183,19 @@ def _overlay(
             data[field.name] = _fields_held(data.get(field.name), here) or _defaults(nested)
             _overlay(nested, data[field.name], value, here)
         else:
+            _require_said(field, value, here)
             data[field.name] = value
             here.note()
+
+
+def _require_said(field: FieldSchema, value: Any, place: _Place) -> None:
+    """Refuse a file that switches on what only the command line may."""
+    if field.command_line_only and value and not place.trusted:
+        raise ConfigError(
+            f"{place.source} asks for it, which only a command line may",
+            place.path,
+            f"if you trust it, add {field.option}",
+        )
 
 
 def _overlay_choice(root: type[draccus.ChoiceRegistry], current: Any, value: Any, place: _Place) -> dict[str, Any]:

@@ -43,6 +43,7 @@ class FieldSchema:
         complete: Where completion finds names: a kind of choice ("metric"), the import path of a function that lists them
             ("package.module:names"), "runs", "launches", or a section of the catalog ("modelsets", "experiments/spd"); several
             are separated by blanks.
+        command_line_only: Whether a file that sets it is refused: what a file asks for here, its reader must say.
     """
 
     name: str
@@ -54,6 +55,7 @@ class FieldSchema:
     hidden: bool = False
     bare: str | None = None
     complete: str | None = None
+    command_line_only: bool = False
 
     @property
     def help(self) -> str:
@@ -126,6 +128,7 @@ def fields_of(config: type) -> Mapping[str, FieldSchema]:
             hidden=bool(metadata.get("hidden", False)),
             bare=metadata.get("bare"),
             complete=metadata.get("complete"),
+            command_line_only=bool(metadata.get("command_line_only", False)),
         )
     return types.MappingProxyType(schemas)
 

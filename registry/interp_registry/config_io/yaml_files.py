@@ -1,6 +1,6 @@
 """Configuration files: YAML that cannot run code, with limits, line numbers in errors, and ``base:`` overlays."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ MAX_DEPTH = 32
 
 _MAX_NODES = 100_000
 _MAX_BASES = 16
+_MAX_FILES = 256
+_LONGEST_NUMBER = 400
+"""Characters of the longest number (the largest double has 309 digits): one of a million characters takes minutes to read."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -27,7 +30,7 @@ class _Loader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
-            if isinstance(key, (dict, list)):
+            if not isinstance(key, Hashable):
                 raise yaml.constructor.ConstructorError(None, None, "a key must be plain text", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
@@ -50,7 +53,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
             return {}
         _check_size(root, path)
         data = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as err:
+    except (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError) as err:  # the last two: `!!int ""`
         raise UsageError(
             f"{path} is not valid YAML{_where(err)}", "check the indentation and the colons there"
         ) from err
@@ -61,10 +64,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def _read_text(path: Path) -> str:
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise UsageError(f"{path} has {size} bytes", f"a configuration has at most {MAX_BYTES}")
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)  # the size that a device or a pipe states says nothing
+        if len(data) > MAX_BYTES:
+            raise UsageError(f"{path} has more than {MAX_BYTES} bytes", "is it a configuration?")
+        return data.decode("utf-8")
     except FileNotFoundError:
         raise UsageError(f"no file {path}", _near_file(path)) from None
     except (OSError, UnicodeDecodeError, ValueError) as err:
@@ -96,31 +100,52 @@ def _check_size(root: yaml.Node, path: Path) -> None:
         if depth > MAX_DEPTH or nodes > _MAX_NODES:
             what = f"nested more than {MAX_DEPTH} deep" if depth > MAX_DEPTH else f"more than {_MAX_NODES} values"
             raise UsageError(f"{path} is too large: {what}")
+        if isinstance(node, yaml.ScalarNode) and _is_number(node) and len(node.value) > _LONGEST_NUMBER:
+            raise UsageError(f"{path}{_where_of(node)} has a number of {len(node.value)} characters")
         if isinstance(node, yaml.MappingNode):
             stack.extend((child, depth + 1) for pair in node.value for child in pair)
         elif isinstance(node, yaml.SequenceNode):
             stack.extend((child, depth + 1) for child in node.value)
 
 
-def read_layers(path: Path, _depth: int = 0) -> list[tuple[str, dict[str, Any]]]:
+def _is_number(node: yaml.ScalarNode) -> bool:
+    return node.tag.endswith((":int", ":float"))
+
+
+def _where_of(node: yaml.Node) -> str:
+    return f", line {node.start_mark.line + 1}," if node.start_mark else ""
+
+
+def read_layers(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """Read a configuration file and the files that its ``base:`` names, base first.
 
-    ``base`` is a path, or a list of paths, relative to the file that names it; it cannot leave that file's folder tree by more than
-    the user's own choice of an absolute path on the command line: absolute bases are refused.
+    ``base`` is a path, or a list of paths, relative to the file that names it; absolute ones are refused.
 
     Returns:
         Pairs (file name, mapping) in the order of precedence, lowest first.
+
+    Raises:
+        UsageError: A file cannot be read, or bases follow each other without end, or there are too many.
+        ConfigError: A base is no relative path.
     """
-    if _depth > _MAX_BASES:
+    layers: list[tuple[str, dict[str, Any]]] = []
+    for layer in _layers(path, 0):
+        layers.append(layer)
+        if len(layers) > _MAX_FILES:
+            raise UsageError(f"{path} has more than {_MAX_FILES} bases", "name each base once")
+    return layers
+
+
+def _layers(path: Path, depth: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    if depth > _MAX_BASES:
         raise UsageError(f"{path}: more than {_MAX_BASES} bases in a row", "is there a circle?")
     data = read_yaml(path)
     bases = data.pop("base", [])
-    layers: list[tuple[str, dict[str, Any]]] = []
     for base in bases if isinstance(bases, list) else [bases]:
         if not isinstance(base, str) or Path(base).is_absolute():
             raise ConfigError(f"{base!r} is no path relative to {path.parent}", key="base")
-        layers += read_layers(path.parent / base, _depth + 1)
-    return [*layers, (str(path), data)]
+        yield from _layers(path.parent / base, depth + 1)
+    yield str(path), data
 
 
 def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:

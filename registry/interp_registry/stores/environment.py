@@ -52,7 +52,10 @@ _VARIABLES = (
     "SLURM_RESTART_COUNT",
     "WORLD_SIZE",
 )
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|API_?KEY|ACCESS_?KEY|CREDENTIAL|PRIVATE|AUTH", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"TOKEN|SECRET|PASSW|PASS$|_PWD$|API_?KEY|ACCESS_?KEY|CREDENTIAL|PRIVATE|AUTH(?!OR)|COOKIE", re.IGNORECASE
+)
+_PASSWORD_IN_ADDRESS = re.compile(r"(://[^/\s:@\"']*:)[^/\s@\"']+(?=@)")
 _SECRET_TEXT = re.compile(r"\b(?:hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{16,})\b")
 _SHORTEST_SECRET = 6
 _HIDDEN = "[hidden]"
@@ -110,13 +113,13 @@ def secret_values() -> tuple[str, ...]:
 
 
 def redact(text: str, secrets: Iterable[str] | None = None) -> str:
-    """The text without secrets: known forms of access tokens, and the values of variables that are named like secrets.
+    """The text without secrets: known forms of access tokens, passwords in addresses, values of variables named like secrets.
 
     Args:
         text: What would be written.
         secrets: What :func:`secret_values` said, where many texts are written.
     """
-    shown = _SECRET_TEXT.sub(_HIDDEN, text)
+    shown = _PASSWORD_IN_ADDRESS.sub(rf"\1{_HIDDEN}", _SECRET_TEXT.sub(_HIDDEN, text))
     for value in secret_values() if secrets is None else secrets:
         shown = shown.replace(value, _HIDDEN)
     return shown
@@ -127,7 +130,7 @@ def redact_json(value: Any) -> Any:
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping):
-        return {key: redact_json(item) for key, item in cast("Mapping[str, Any]", value).items()}
+        return {redact_json(key): redact_json(item) for key, item in cast("Mapping[str, Any]", value).items()}
     if isinstance(value, (list, tuple)):
         return [redact_json(item) for item in cast("list[Any]", value)]
     return value

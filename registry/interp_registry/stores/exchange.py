@@ -6,6 +6,7 @@ name are underscores there, so the name cannot be told back with certainty.
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "export_entry", "import_platonic"]
 
 _PLATONIC = re.compile(
-    r"(?P<model>.+?)(_pool-(?P<pool>[a-z]+)|-(?P<old>cls))?(_prompt-(?P<prompt>True|False))?(_cid-(?P<cid>\d+))?"
+    r"(?P<model>.+?)(_pool-(?P<pool>[a-z]+)|-(?P<old>cls))?(_prompt-(?P<prompt>True|False))?(_cid-(?P<cid>\d+))?",
+    re.DOTALL,
 )
 
 
@@ -44,7 +46,7 @@ def import_platonic(path: Path, store: FeatureStore, kind: str | None = None) ->
     from interp_registry.stores.pt_files import read_pt
 
     content = read_pt(path)
-    feats = _platonic_features(content, path)
+    feats, totals = _platonic_features(content, path), _platonic_totals(content, path)
     match = _PLATONIC.fullmatch(path.stem)
     assert match is not None  # noqa: S101 - the first group takes any name
     pool = match["pool"] or match["old"] or "avg"
@@ -64,20 +66,28 @@ def import_platonic(path: Path, store: FeatureStore, kind: str | None = None) ->
     if not entry.complete:
         tensors = {feature_name(pool, layer): feats[:, i].contiguous() for i, layer in enumerate(layers)}
         entry.write_shard(0, tensors, [str(i) for i in range(len(feats))])
-        entry.finish(_platonic_totals(content))
+        entry.finish(totals)
     return entry
 
 
 def _platonic_features(content: Any, path: Path) -> "Tensor":
     feats = content.get("feats") if isinstance(content, Mapping) else None
-    if feats is None or getattr(feats, "ndim", 0) != 3 or not feats.is_floating_point():
+    if feats is None or getattr(feats, "ndim", 0) != 3 or not feats.is_floating_point() or not feats.numel():
         raise DataError(f"{path} holds no `feats` [samples, layers, features]", "is it a file of the Platonic code?")
     return feats
 
 
-def _platonic_totals(content: Mapping[str, Any]) -> dict[str, float]:
-    names = {"num_params": "n_params", "loss": "loss", "bpb": "bpb"}
-    return {ours: float(content[theirs]) for theirs, ours in names.items() if content.get(theirs) is not None}
+def _platonic_totals(content: Mapping[str, Any], path: Path) -> dict[str, float]:
+    totals: dict[str, float] = {}
+    for theirs, ours in {"num_params": "n_params", "loss": "loss", "bpb": "bpb"}.items():
+        try:
+            if content.get(theirs) is not None:
+                totals[ours] = float(content[theirs])
+        except (TypeError, ValueError, RuntimeError, OverflowError) as err:
+            raise DataError(f"{path}: {theirs} is no number: {err}") from err
+        if not math.isfinite(totals.get(ours, 0.0)):
+            raise DataError(f"{path}: {theirs} is {totals[ours]}", "features of a model that diverged, or of none")
+    return totals
 
 
 def _addresses(n_layers: int, is_language: bool) -> list[str]:

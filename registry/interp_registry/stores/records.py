@@ -9,7 +9,7 @@ from interp_registry.errors import CorruptError, UsageError
 from interp_registry.stores.artifact import commit, replace
 from interp_registry.stores.keys import Json, canonical_json, digest_of
 
-__all__ = ["commit_record", "read_record", "record_bytes", "replace_record"]
+__all__ = ["commit_record", "read_record", "record_bytes", "replace_record", "require_fields"]
 
 _SEAL = "sha256"
 _LIMIT = 256 << 20
@@ -69,3 +69,15 @@ def read_record(path: Path) -> dict[str, Any]:
     if not intact:
         raise CorruptError(f"{path} is corrupt: its content does not match its sha256")
     return found
+
+
+def require_fields(path: Path, content: dict[str, Any], fields: Mapping[str, type]) -> dict[str, Any]:
+    """The content of a record, after checking its fields: a digest that fits can be made by anyone.
+
+    Raises:
+        CorruptError: One is missing or of another type; the message names it.
+    """
+    for name, kind in fields.items():
+        if not isinstance(content.get(name), kind):
+            raise CorruptError(f"{path} is corrupt: its field {name!r} is missing or no {kind.__name__}")
+    return content

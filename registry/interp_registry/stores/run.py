@@ -32,13 +32,16 @@ from interp_registry.stores.environment import collect_environment, redact, reda
 from interp_registry.stores.hashing import hash_file
 from interp_registry.stores.keys import Json
 from interp_registry.stores.liveness import host_name, process_alive, process_start
-from interp_registry.stores.records import commit_record, read_record, replace_record
+from interp_registry.stores.records import commit_record, read_record, replace_record, require_fields
 
 __all__ = ["Run", "RunState", "RunStore"]
 
 _RECORD, _CONFIG, _STATE, _SEAL = "record.json", "config.yaml", "state.json", "seal.json"
 _ENVIRONMENT, _EVENTS, _RESULT = "environment.json", "events.jsonl", "result.json"
 _LONGEST_NAME = 200
+_RECORD_FIELDS = {"id": str, "command": str, "argv": list, "created": str, "origins": dict, "details": dict}
+_STATE_FIELDS = {"state": str, "detail": str, "host": str, "pid": int}
+_RESULT_FIELDS = {"scalars": dict, "failures": list}
 
 
 class RunState(enum.StrEnum):
@@ -61,7 +64,7 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.record = read_record(path / _RECORD)
+        self.record = _checked(path / _RECORD, _RECORD_FIELDS)
 
     @property
     def id(self) -> str:
@@ -92,7 +95,7 @@ class Run:
     def result(self) -> dict[str, Any] | None:
         """What it found; None before it is done."""
         path = self.path / _RESULT
-        return read_record(path) if path.exists() else None
+        return _with_words(path, read_record(path)) if path.is_file() else None
 
     def artifact(self, name: str) -> Path:
         """Where to write a file or folder of this run; the folders above it are made.
@@ -114,7 +117,10 @@ class Run:
     def state(self) -> RunState:
         """What became of it; "interrupted" also when its process is gone without having said so."""
         status = self.status
-        state = RunState(status["state"])
+        try:
+            state = RunState(status["state"])
+        except ValueError:
+            raise CorruptError(f"{self.path / _STATE} is corrupt: no state {status['state']!r}") from None
         if state in (RunState.CREATED, RunState.RUNNING) and not _still_there(status):
             return RunState.INTERRUPTED
         return state
@@ -122,7 +128,7 @@ class Run:
     @property
     def status(self) -> dict[str, Any]:
         """What ``state.json`` says: state, detail, time, and the process that wrote it."""
-        return read_record(self.path / _STATE)
+        return _checked(self.path / _STATE, _STATE_FIELDS)
 
     def start(self) -> None:
         """Say that this process is running it; what was sealed before may change again."""
@@ -172,18 +178,41 @@ class Run:
                     found.append(err.message)
         seal = self.path / _SEAL
         if seal.exists() and not any(str(seal) in line for line in found):
-            found += self._sealed_problems(read_record(seal)["files"], found)
+            found += self._sealed_problems(_checked(seal, {"files": dict})["files"], found)
         return found
 
-    def _sealed_problems(self, files: Mapping[str, Sequence[Any]], known: Sequence[str]) -> list[str]:
+    def _sealed_problems(self, files: Mapping[str, Any], known: Sequence[str]) -> list[str]:
         found: list[str] = []
-        for name, (size, digest) in files.items():
+        for name, stated in files.items():
             path = self.path / name
-            if not path.exists():
+            if not path.resolve().is_relative_to(self.path.resolve()):
+                found.append(f"{self.path / _SEAL} is corrupt: {name!r} leads out of the run's folder")
+            elif not path.is_file():
                 found.append(f"{path} is missing")
-            elif path.stat().st_size != size or hash_file(path) != digest:
+            elif [path.stat().st_size, hash_file(path)] != stated:
                 found.append(f"{path} is corrupt: it was changed after the run")
         return [line for line in found if not any(line.split(" is ")[0] in other for other in known)]
+
+
+def _checked(path: Path, fields: Mapping[str, type]) -> dict[str, Any]:
+    """A record that must be there, with its fields.
+
+    Raises:
+        CorruptError: It is missing, or not what was written.
+    """
+    try:
+        return require_fields(path, read_record(path), fields)
+    except FileNotFoundError:
+        raise CorruptError(f"{path} is missing") from None
+
+
+def _with_words(path: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """A result, after checking the parts of it that commands show."""
+    require_fields(path, result, {name: kind for name, kind in _RESULT_FIELDS.items() if name in result})
+    for failure in result.get("failures", []):
+        if not isinstance(failure, dict) or not {"item", "message"} <= failure.keys():
+            raise CorruptError(f"{path} is corrupt: {failure!r:.40} is no failure")
+    return result
 
 
 def _status(state: RunState, detail: str = "") -> dict[str, Any]:
@@ -288,13 +317,16 @@ class RunStore:
         return Run(folders[choose_id("run", name, folders, str(self.root))])
 
     def remove(self, run: Run, force: bool = False) -> None:
-        """Delete a run's folder with everything in it.
+        """Delete a run's folder with everything in it; of a link to a folder elsewhere, the link alone.
 
         Raises:
             UsageError: It is running, and ``force`` is not set.
         """
         if not force and run.state is RunState.RUNNING:
             raise UsageError(f"run {run.id} is running (process {run.status['pid']} on {run.status['host']})")
+        if run.path.is_symlink():
+            run.path.unlink()
+            return
         (run.path / _RECORD).unlink(missing_ok=True)
         shutil.rmtree(run.path)
 

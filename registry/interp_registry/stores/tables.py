@@ -20,7 +20,7 @@ from interp_registry.errors import CorruptError, DataError, UsageError
 from interp_registry.stores.artifact import commit, make_folder
 from interp_registry.stores.hashing import new_digest
 from interp_registry.stores.keys import Json, canonical_json, digest_of
-from interp_registry.stores.records import commit_record, read_record
+from interp_registry.stores.records import commit_record, read_record, require_fields
 from interp_registry.stores.shards import DTYPES, Shard, open_shard, write_shard
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ class Table:
         kind, found = self.manifest.get("kind"), self.manifest.get("format")
         if found != _FORMAT or self.kind not in (kind, Table.kind):
             raise DataError(f"{path} holds {kind} of format {found}, not {self.kind} of format {_FORMAT}")
-        _require(path / MANIFEST, self.manifest, {"plan": dict, "request": dict, "provenance": dict, "hash": str})
-        _require(path / MANIFEST, self.manifest["plan"], {"columns": dict, "shard_rows": int})
+        require_fields(path / MANIFEST, self.manifest, {"plan": dict, "request": dict, "provenance": dict, "hash": str})
+        require_fields(path / MANIFEST, self.manifest["plan"], {"columns": dict, "shard_rows": int})
         self.plan: dict[str, Any] = self.manifest["plan"]
         self.request: dict[str, Any] = self.manifest["request"]
         self.columns = {name: Column.parse(text) for name, text in self.plan["columns"].items()}
@@ -141,7 +141,7 @@ class Table:
 
     def _done(self) -> dict[str, Any]:
         """What ``DONE.json`` says."""
-        return _require(
+        return require_fields(
             self.path / DONE, read_record(self.path / DONE), {"shards": list, "rows": int, "totals": object}
         )
 
@@ -320,14 +320,6 @@ class Table:
             shard.algorithm: shard.digest,
             "seal": shard.info["seal"],
         }
-
-
-def _require(path: Path, content: dict[str, Any], fields: Mapping[str, type]) -> dict[str, Any]:
-    """The content of a record, after checking that it has the fields that this version writes."""
-    for name, kind in fields.items():
-        if name not in content or not isinstance(content[name], kind):
-            raise CorruptError(f"{path} is corrupt: its field {name!r} is missing or no {kind.__name__}")
-    return content
 
 
 def write_manifest(

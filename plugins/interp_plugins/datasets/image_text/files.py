@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from interp_plugins.datasets.image_text.base import RowDataset
 from interp_plugins.datasets.image_text.config import Aro, CaptionedFiles, Coco, LabelledFolder, SugarCrepe
+from interp_plugins.datasets.paths import inside, open_image
 from interp_registry.contracts.data import CaptionedImage, ChoiceSample, LabelledSample
 from interp_registry.errors import DataError, UsageError
 
@@ -20,24 +19,10 @@ __all__ = [
     "KarpathyDataset",
     "LabelledFolderDataset",
     "SugarCrepeDataset",
-    "open_image",
 ]
 
 SUGARCREPE_SUBSETS = ("add_att", "add_obj", "replace_att", "replace_obj", "replace_rel", "swap_att", "swap_obj")
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-
-
-def open_image(path: Path, box: tuple[int, int, int, int] | None = None) -> Image.Image:
-    """Read an image in RGB, whole or cropped.
-
-    Raises:
-        DataError: There is no such image, or it cannot be read.
-    """
-    try:
-        with Image.open(path) as image:
-            return (image if box is None else image.crop(box)).convert("RGB")
-    except OSError as err:
-        raise DataError(f"the image {str(path)!r} cannot be read: {err}") from err
 
 
 def _read_json(path: Path, what: str) -> Any:
@@ -45,7 +30,7 @@ def _read_json(path: Path, what: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as err:
         raise UsageError(f"{what}: there is no file {str(path)!r}", "fetch it and give its path") from err
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, RecursionError) as err:
         raise DataError(f"{what}: {str(path)!r} cannot be read: {err}") from err
 
 
@@ -55,20 +40,6 @@ def _digest(files: Sequence[Path], *parts: object) -> str:
         status = path.stat()
         digest.update(f"{path.name}|{status.st_size}|{status.st_mtime_ns}|".encode())
     return digest.hexdigest()
-
-
-def _inside(folder: Path, name: str) -> Path:
-    """A file below a folder, whatever an annotation file says.
-
-    Raises:
-        DataError: The name leads out of the folder.
-    """
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise DataError(
-            f"{name!r} leads out of {str(folder)!r}", "paths in annotation files must stay below the folder of images"
-        )
-    return path
 
 
 class KarpathyDataset(RowDataset):
@@ -87,7 +58,7 @@ class KarpathyDataset(RowDataset):
             raise UsageError(f"there is no split {config.split!r}", f"{config.annotations} has {', '.join(splits)}")
 
         def decode(index: int, name: str) -> CaptionedImage:
-            return CaptionedImage(name, open_image(_inside(config.images, name)), tuple(texts[index]))
+            return CaptionedImage(name, open_image(inside(config.images, name)), tuple(texts[index]))
 
         digest = _digest([config.annotations], "karpathy", config.split, str(config.images))
         super().__init__(content.get("dataset", "coco"), rows, decode, fingerprint=digest, captions=texts)
@@ -107,7 +78,7 @@ class SugarCrepeDataset(RowDataset):
 
         def decode(index: int, row: tuple[str, str, tuple[str, str]]) -> ChoiceSample:
             key, file, captions = row
-            return ChoiceSample(key, open_image(_inside(config.images, file)), captions, 0, kinds[index])
+            return ChoiceSample(key, open_image(inside(config.images, file)), captions, 0, kinds[index])
 
         super().__init__(
             "sugarcrepe",
@@ -134,7 +105,7 @@ class AroDataset(RowDataset):
             raise DataError(f"{str(config.annotations)!r} is no file of ARO: {err!r}") from err
 
         def decode(index: int, name: str) -> ChoiceSample:
-            image = open_image(_inside(config.images, name), boxes[index])
+            image = open_image(inside(config.images, name), box=boxes[index])
             return ChoiceSample(f"{index}-{name}", image, texts[index], 0, kinds[index])
 
         digest = _digest([config.annotations], "aro", str(config.images))
@@ -202,7 +173,7 @@ class CaptionedFilesDataset(RowDataset):
             captions.setdefault(str(row["image"]), []).extend(texts)
 
         def decode(_index: int, name: str) -> CaptionedImage:
-            return CaptionedImage(name, open_image(_inside(folder, name)), tuple(captions[name]))
+            return CaptionedImage(name, open_image(inside(folder, name)), tuple(captions[name]))
 
         super().__init__(
             config.file.stem,

@@ -14,10 +14,10 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from interp_plugins.datasets.image_text.base import RowDataset, check_captions
 from interp_plugins.datasets.image_text.config import WebDatasetTars
+from interp_plugins.datasets.paths import open_image
 from interp_registry.contracts.data import CaptionedImage, LabelledSample
 from interp_registry.errors import CorruptError, DataError, UsageError
 
@@ -25,6 +25,8 @@ __all__ = ["WebDatasetDataset"]
 
 IMAGES = ("webp", "png", "jpg", "jpeg")
 N_CHECKED = 1000
+LARGEST = 256 << 20
+"""Bytes of the largest file of a sample."""
 
 
 class WebDatasetDataset(RowDataset):
@@ -67,7 +69,7 @@ class WebDatasetDataset(RowDataset):
 
     def _sample(self, index: int, row: int) -> CaptionedImage | LabelledSample:
         del index
-        image = Image.open(io.BytesIO(self._read(row, 1))).convert("RGB")
+        image = open_image(io.BytesIO(self._read(row, 1)), self._keys[row])
         if self._has_captions:
             return CaptionedImage(self._keys[row], image, self.captions_of(row))
         return LabelledSample(self._keys[row], image, self.answers[row])
@@ -127,7 +129,7 @@ def _members(tar: Path) -> dict[str, dict[str, tuple[int, int]]]:
         with tarfile.open(tar, "r:") as archive:
             for key, ending, place in _places(archive):
                 found.setdefault(key, {})[ending] = place
-    except tarfile.TarError as err:
+    except (tarfile.TarError, OSError, ValueError, OverflowError) as err:
         raise CorruptError(f"{str(tar)!r} is no tar file: {err}", "fetch it again") from err
     return found
 
@@ -135,6 +137,8 @@ def _members(tar: Path) -> dict[str, dict[str, tuple[int, int]]]:
 def _places(archive: tarfile.TarFile) -> Iterator[tuple[str, str, tuple[int, int]]]:
     for member in archive:
         if member.isfile():
+            if not 0 <= member.size <= LARGEST:
+                raise DataError(f"{archive.name}: {member.name!r} has {member.size} bytes", "no image or caption has")
             key, _, ending = member.name.rpartition(".")
             yield key, ending.lower(), (member.offset_data, member.size)
         archive.members = []  # pyright: ignore[reportAttributeAccessIssue]  # it keeps every header otherwise

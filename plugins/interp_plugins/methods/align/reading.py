@@ -4,7 +4,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from torch import Tensor
@@ -82,7 +84,7 @@ def load_features(path: str | Path, name: str | None = None) -> LoadedFeatures:
         raise UsageError(f"there is no file {str(file)!r}", f"did you mean {near[0]}?" if near else "check the path")
     try:
         content, ids = reader(file)
-    except (OSError, ValueError, KeyError, RuntimeError, EOFError) as err:
+    except (OSError, ValueError, KeyError, RuntimeError, EOFError, MemoryError, BadZipFile, TokenError) as err:
         reason = str(err).splitlines()[0] if str(err) else type(err).__name__
         raise DataError(f"{file} is no readable {file.suffix} file: {reason}", "write it again, or convert it") from err
     return _loaded(content, ids, name or file.stem)
@@ -96,7 +98,7 @@ def _loaded(content: Any, ids: list[str] | None, name: str) -> LoadedFeatures:
         if single is not None:
             content = content[single]
         else:
-            named = {key: v for key, v in content.items() if getattr(v, "ndim", 0) in (2, 3) and key != "mask"}
+            named = {str(key): v for key, v in content.items() if getattr(v, "ndim", 0) in (2, 3) and key != "mask"}
             return _named(named, ids, name, facts)
     layers = as_layers(content, name)
     return LoadedFeatures(name, layers, [str(index) for index in range(len(layers))], ids, facts)
@@ -116,7 +118,11 @@ def _named(arrays: Mapping[str, Any], ids: list[str] | None, name: str, facts: d
 
 def _facts(content: Mapping[str, Any]) -> dict[str, float]:
     known = {"loss": "loss", "bpb": "bpb", "num_params": "n_params", "n_params": "n_params"}
-    return {ours: float(content[key]) for key, ours in known.items() if key in content and np.ndim(content[key]) == 0}
+    values = {ours: content[key] for key, ours in known.items() if key in content and np.ndim(content[key]) == 0}
+    try:
+        return {name: float(value) for name, value in values.items()}
+    except (TypeError, ValueError, OverflowError) as err:
+        raise DataError(f"one of {', '.join(values)} is no number: {err}") from err
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
@@ -129,7 +135,7 @@ def _read_npy(path: Path) -> tuple[Any, None]:
 
 
 def _read_npz(path: Path) -> tuple[Any, list[str] | None]:
-    with np.load(path, allow_pickle=False) as archive:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         content = {key: archive[key] for key in archive.files}
     ids = next(([str(v) for v in content.pop(key)] for key in _ID_COLUMNS if key in content), None)
     return content, ids

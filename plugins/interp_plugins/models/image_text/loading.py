@@ -50,7 +50,9 @@ def load_image_text(name: str, options: ImageTextOptions | None = None, device: 
             raise UsageError(f"{name!r} is a {hub.model_type!r} model", f"expected one of {', '.join(FAMILIES)}")
         module = load_network(config, hub)
         tokenizer = load_tokenizer(config.name, config)
-        processor = AutoImageProcessor.from_pretrained(config.name, revision=config.revision, backend="pil")
+        processor = AutoImageProcessor.from_pretrained(
+            config.name, revision=config.revision, backend="pil", trust_remote_code=False
+        )
     revision = weights_digest(module)
     return ImageTextModel(module, tokenizer, processor, name=name, revision=revision, batch_size=options.batch_size)
 

@@ -1,4 +1,4 @@
-"""A hub that stops in the middle of its answer is named, the other models go on, and Ctrl-C ends the waiting (slow tier)."""
+"""A hub that stops in the middle of its answer or gives wrong files is named, and Ctrl-C ends the waiting (slow tier)."""
 
 import json
 import os
@@ -25,16 +25,28 @@ def start(hub: FakeHub, home: Path, *words: str, patience: int) -> subprocess.Po
     return subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_a_download_that_stalls_is_named_in_one_line_and_the_other_models_go_on(tmp_path: Path):
+FAULTS = {
+    "fake/stalls": "the hub stopped answering while fake/stalls was fetched",
+    "fake/ends": "the hub stopped answering while fake/ends was fetched",
+    "fake/shorter": "fake/shorter",
+    "fake/torn": "fake/torn cannot be loaded from the hub",
+}
+
+
+def test_downloads_that_go_wrong_are_named_in_one_line_each_and_the_other_models_go_on(tmp_path: Path):
     tiny_models.build(AutoModelForCausalLM, tiny_models.language_config("gpt2")).save_pretrained(tmp_path / "tiny")
     with fake_hub() as hub:
-        hub.folders["fake/tiny"], hub.stalls = tmp_path / "tiny", {"fake/tiny"}
-        process = start(hub, tmp_path, "extract", "fake/tiny", "lm-d32", "--dataset", "shapes", patience=1)
-        out, err = process.communicate(timeout=120)
+        hub.folders = dict.fromkeys(FAULTS, tmp_path / "tiny")
+        hub.stalls, hub.cut = {"fake/stalls"}, {"fake/ends"}
+        hub.changed["fake/shorter"] = lambda content: content[:-1000]
+        hub.changed["fake/torn"] = lambda content: b"\xff" * 1000 + content[1000:]
+        process = start(hub, tmp_path, "extract", *FAULTS, "lm-d32", "--dataset", "shapes", patience=1)
+        out, err = process.communicate(timeout=240)
     assert process.returncode == 3, err
-    (failure,) = json.loads(out)["failures"]
-    assert failure["item"] == "fake/tiny"
-    assert "the hub stopped answering while fake/tiny was fetched" in failure["message"]
+    failures = {failure["item"]: failure["message"] for failure in json.loads(out)["failures"]}
+    assert failures.keys() == FAULTS.keys()
+    assert not [item for item, message in failures.items() if FAULTS[item] not in message], failures
+    assert not [message for message in failures.values() if "report" in message]
     assert [row["model"] for row in json.loads(out)["features"]] == ["lm-d32"]
     assert "Traceback" not in err
 

@@ -1,7 +1,7 @@
 """A stand-in for the hub on loopback: it serves folders as repositories, and refuses the others in each of the hub's ways."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +20,10 @@ class FakeHub:
     """Repository to the status and the error code of every answer."""
     stalls: set[str] = field(default_factory=set)
     """Repositories whose weights stop after some bytes."""
+    cut: set[str] = field(default_factory=set)
+    """Repositories whose weights end early, with the connection."""
+    changed: dict[str, Callable[[bytes], bytes]] = field(default_factory=dict)
+    """Repositories whose weights are not those that were announced."""
     silent: bool = False
     """Whether it accepts connections and never answers."""
     asked: threading.Event = field(default_factory=threading.Event)
@@ -78,7 +82,10 @@ class _Handler(BaseHTTPRequestHandler):
         if parts[2:3] != ["resolve"] or not path.is_file():
             self._send(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}, b"", body)
             return
-        self._send(200, {"X-Repo-Commit": COMMIT, "ETag": f'"{path.name}"'}, path.read_bytes(), body)
+        content = path.read_bytes()
+        if body and repository in self.hub.changed and path.suffix == ".safetensors":
+            content = self.hub.changed[repository](content)
+        self._send(200, {"X-Repo-Commit": COMMIT, "ETag": f'"{path.name}"'}, content, body)
 
     def _send(self, status: int, headers: dict[str, str], content: bytes, body: bool) -> None:
         self.send_response(status)
@@ -92,4 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             self.hub.over.wait()
             return
+        if self.path.endswith(".safetensors") and any(name in self.path for name in self.hub.cut):
+            content = content[: len(content) // 2]
+            self.close_connection = True
         self.wfile.write(content)

@@ -1,7 +1,7 @@
 """Loading models of the Hugging Face hub, of its cache and of local folders."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,11 @@ def _auto_class(hub: PretrainedConfig) -> Any:
 
 
 def load_network(config: HuggingFaceModelConfig, hub: PretrainedConfig) -> PreTrainedModel:
-    """The network of a configuration on its device, in evaluation mode; without wrapping, tokenizer or image processor."""
+    """The network of a configuration on its device, in evaluation mode; without wrapping, tokenizer or image processor.
+
+    Raises:
+        UsageError: Its files lack weights of blocks that its configuration states.
+    """
     device = choose_device(config.device)
     if config.untrained:
         return _untrained(config, hub, device)
@@ -155,10 +159,26 @@ def load_network(config: HuggingFaceModelConfig, hub: PretrainedConfig) -> PreTr
         options["device_map"] = config.device_map or {"": str(device)}
     elif config.device_map is not None:
         options["device_map"] = config.device_map
-    network = _auto_class(hub).from_pretrained(config.name, **options)
+    network, loaded = _auto_class(hub).from_pretrained(config.name, output_loading_info=True, **options)
+    _refuse_random_blocks(config.name, network, loaded["missing_keys"])
     if "device_map" not in options:
         network = network.to(device)
     return network.eval()
+
+
+def _refuse_random_blocks(name: str, network: PreTrainedModel, missing: Collection[str]) -> None:
+    """Transformers fills what the files lack with random numbers; a pooler may lack, the weights of a numbered block may not.
+
+    Raises:
+        UsageError: Weights of a block are missing.
+    """
+    learned = {key for key, _ in network.named_parameters()}.intersection(missing)
+    lacking = sorted(key for key in learned if any(part.isdigit() for part in key.split(".")))
+    if lacking:
+        raise UsageError(
+            f"{name} states blocks whose weights its files lack: {lacking[0]} and {len(lacking) - 1} more",
+            "its config.json and its weights do not belong together, or its download is not complete",
+        )
 
 
 def _untrained(config: HuggingFaceModelConfig, hub: PretrainedConfig, device: torch.device) -> PreTrainedModel:

@@ -1,6 +1,8 @@
 """Number types, quantisation, spreading over devices and compiling, on a CPU (default tier; real compilation is slow)."""
 
+import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import accelerate
@@ -158,3 +160,20 @@ def test_compiled_blocks_give_the_same_numbers(folder, exact) -> None:
     model = load(folder, compile=True)
     hooks_equal_hidden_states(model)
     assert error_of(extract(model, TEXTS), exact) < 5e-6
+
+
+def test_a_configuration_that_states_more_blocks_than_there_are_weights_is_refused(folder, tmp_path) -> None:
+    lying = Path(shutil.copytree(folder, tmp_path / "lying"))
+    stated = json.loads((lying / "config.json").read_text())
+    stated["num_hidden_layers"] += 1
+    (lying / "config.json").write_text(json.dumps(stated))
+    with pytest.raises(UsageError, match="states blocks whose weights its files lack"):
+        load(str(lying))
+
+
+def test_weights_that_are_no_weights_are_named(folder, tmp_path) -> None:
+    torn = Path(shutil.copytree(folder, tmp_path / "torn"))
+    content = (torn / "model.safetensors").read_bytes()
+    (torn / "model.safetensors").write_bytes(b"\xff" * 100 + content[100:])
+    with pytest.raises(UsageError, match="torn cannot be loaded: "):
+        load(str(torn))

@@ -1,0 +1,62 @@
+"""Canaries in the environment are found nowhere in what a command writes or says, whether it goes well or fails."""
+
+from pathlib import Path
+
+import pytest
+from forked_cli import CommandLine
+
+CANARY = "canary-7f3a91bd55e0"
+ENVIRONMENT = {
+    **dict.fromkeys(
+        ("HF_TOKEN", "WANDB_API_KEY", "TRACKIO_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "MYSQL_PWD"),
+        CANARY,
+    ),
+    "HF_ENDPOINT": f"http://me:{CANARY}@127.0.0.1:9",
+    "HTTPS_PROXY": f"http://me:{CANARY}@127.0.0.1:9",
+}
+QUIET = ("--progress", "none")
+COMMANDS = {
+    "extract": ("extract", "lm-d32", "--limit", "8", *QUIET),
+    "align": ("align", "lm-d32", "vit-d32", "--limit", "32", *QUIET),
+    "lens dump": ("lens", "dump", "lm-d32", "--limit", "8", "--no-report", *QUIET),
+    "a model that cannot be had": ("extract", f"nobody/{CANARY}", "--debug", *QUIET),
+    "a model at an address": ("extract", f"https://me:{CANARY}@host/model", *QUIET),
+    "a file at an address": ("align", f"https://me:{CANARY}@host/a.npy", "b.npy", *QUIET),
+    "a tracker that is not there": (
+        "extract",
+        "lm-d32",
+        "--limit",
+        "2",
+        "--tracker",
+        f"wandb:project={CANARY}",
+        "--no-report",
+        *QUIET,
+    ),
+    "a wrong setting": ("extract", "lm-d32", "--limit", CANARY),
+    "settings": ("config", "show"),
+    "runs": ("runs", "show"),
+    "report": ("report",),
+}
+
+
+CODES = {
+    "a model that cannot be had": 1,
+    "a model at an address": 2,
+    "a file at an address": 2,
+    "a wrong setting": 2,
+}
+"""Of the commands that fail; all others end well."""
+
+
+@pytest.mark.slow
+def test_no_command_writes_or_says_a_secret(cli: CommandLine, tmp_path: Path):
+    told, codes = [], {}
+    for name, words in COMMANDS.items():
+        answer = cli(*words, **ENVIRONMENT)
+        codes[name] = answer.code
+        told += [f"{name}: {line}" for line in answer.text.splitlines() if CANARY in line]
+    assert codes == {name: CODES.get(name, 0) for name in COMMANDS}
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) > 20
+    assert [str(path) for path in written if CANARY.encode() in path.read_bytes() or CANARY in path.name] == []
+    assert told == []

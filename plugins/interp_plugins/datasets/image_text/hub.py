@@ -4,16 +4,22 @@ import hashlib
 import itertools
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interp_plugins.datasets.image_text.base import RowDataset
 from interp_plugins.datasets.image_text.config import Flickr30k, ImageNet, WhatsUp, Winoground
 from interp_registry.contracts.data import CaptionedImage, ChoiceSample, LabelledSample, QuadSample
 from interp_registry.errors import DataError, OfflineError
 
+if TYPE_CHECKING:
+    from datasets import Dataset as HubRows
+    from datasets import IterableDataset
+
 __all__ = ["HubCaptionsDataset", "HubTable", "ImageNetDataset", "WhatsUpDataset", "WinogroundDataset"]
+
+_PIECE = 256
 
 RELATIONS = {
     "to the left of": "left-right",
@@ -48,7 +54,7 @@ class HubTable:
         options: dict[str, Any] = {"split": split, "streaming": limit is not None}
         try:
             table = load_dataset(path, subset, revision=None if local else revision, **options)
-            self.rows: Any = table if limit is None else list(itertools.islice(table, limit))
+            self.rows: Any = table if limit is None else _first(table, limit)
         except (OSError, ValueError, RuntimeError) as err:
             first = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
             raise OfflineError(
@@ -56,7 +62,7 @@ class HubTable:
                 f"fetch it where there is a network: `hf download {path} --repo-type dataset`; accept its terms there if it is gated",
             ) from err
         self._path = path
-        identity = getattr(self.rows, "_fingerprint", None)
+        identity = getattr(self.rows, "_fingerprint", None) if limit is None else None
         self.digest = hashlib.sha256(
             repr((path, subset, split, revision, limit, identity, len(self))).encode()
         ).hexdigest()
@@ -67,7 +73,7 @@ class HubTable:
     @property
     def columns(self) -> list[str]:
         """Names of the columns."""
-        return list(getattr(self.rows, "column_names", None) or (self.rows[0] if len(self.rows) else {}))
+        return list(self.rows.column_names)
 
     def column(self, name: str) -> list[Any]:
         """All values of a column, without decoding images of others.
@@ -77,10 +83,24 @@ class HubTable:
         """
         if name not in self.columns:
             raise DataError(f"{self._path} has no column {name!r}", f"it has {', '.join(self.columns)}")
-        return [row[name] for row in self.rows] if isinstance(self.rows, list) else list(self.rows[name])
+        return list(self.rows[name])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.rows[index]
+
+
+def _first(stream: "IterableDataset", limit: int) -> "HubRows":
+    """The first rows of a stream, fetched now; their images stay encoded until a row is asked for."""
+    from datasets import Dataset, concatenate_datasets
+
+    encoded = iter(itertools.islice(stream.decode(False) if stream.features else stream, limit))
+    pieces = [Dataset.from_list(piece, features=stream.features) for piece in iter(lambda: _piece(encoded), [])]
+    return concatenate_datasets(pieces or [Dataset.from_list([], features=stream.features)])
+
+
+def _piece(rows: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Some rows: encoded images of more than 2 GiB do not fit in one table."""
+    return list(itertools.islice(rows, _PIECE))
 
 
 class WinogroundDataset(RowDataset):
@@ -184,8 +204,7 @@ class ImageNetDataset(RowDataset):
     def __init__(self, config: ImageNet) -> None:
         table = HubTable(config.path, config.split, revision=config.revision, limit=config.limit)
         labels = table.column("label")
-        features = getattr(table.rows, "features", None)
-        names = features["label"].names if features is not None and hasattr(features["label"], "names") else []
+        names = getattr(table.rows.features["label"], "names", [])
         self._names = tuple(name.split(",")[0] for name in names)
 
         def decode(index: int, label: int) -> LabelledSample:
@@ -196,7 +215,7 @@ class ImageNetDataset(RowDataset):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """First synonyms of the labels; empty for a streamed part, which then needs a file of names."""
+        """First synonyms of the labels; empty where the table has none, which then needs a file of names."""
         return self._names
 
 

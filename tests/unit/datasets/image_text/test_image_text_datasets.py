@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from interp_plugins.datasets.image_text import config as data
+from interp_plugins.datasets.image_text import hub as hub_tables
 from interp_plugins.datasets.image_text.base import check_captions
 from interp_plugins.embedded.world import same_words
 from interp_registry.contracts.data import CaptionedImage, ChoiceSample, LabelledSample, QuadSample
@@ -213,7 +214,7 @@ def served(monkeypatch, columns, **features):
 
     def load(path, subset=None, **options):
         asked.update(path=path, subset=subset, **options)
-        return iter(table) if options["streaming"] else table
+        return table.to_iterable_dataset() if options["streaming"] else table
 
     monkeypatch.setattr(hub, "load_dataset", load)
     return asked
@@ -280,6 +281,25 @@ def test_imagenet_streams_the_first_rows_when_a_limit_is_given(monkeypatch):
     assert (len(whole), whole.class_names, asked["streaming"]) == (5, ("tench", "goldfish"), False)
     part = data.ImageNet(limit=2).build()
     assert ([sample.label for sample in part], asked["streaming"]) == ([0, 1], True)
+    assert part.class_names == ("tench", "goldfish")
+
+
+@pytest.mark.parametrize("limit", [None, 3, 99])
+def test_pictures_of_a_table_are_decoded_when_they_are_asked_for_and_not_kept(monkeypatch, limit):
+    columns = {
+        "image": [{"bytes": png(i), "path": None} for i in range(5)],
+        "caption": [[f"a man {i}"] for i in range(5)],
+    }
+    served(monkeypatch, columns, image=hub.Image())
+    monkeypatch.setattr(hub_tables, "_PIECE", 2)
+    decode, decoded = hub.Image.decode_example, []
+    monkeypatch.setattr(hub.Image, "decode_example", lambda *args, **given: decoded.append(1) or decode(*args, **given))
+    built = data.Flickr30k(limit=limit).build()
+    assert built.captions_of(2) == ("a man 2",)
+    assert len(built) == (3 if limit == 3 else 5)
+    assert decoded == []
+    assert [np.asarray(built.image(row)).max() for row in (2, 0, 2)] == [2, 0, 2]
+    assert len(decoded) == 3
 
 
 def test_what_is_not_here_is_said_with_the_command_that_fetches_it(monkeypatch):

@@ -5,6 +5,8 @@ import resource
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = {
     "torch",
     "transformers",
@@ -20,10 +22,10 @@ HEAVY = {
 }
 
 
-def cpu_seconds(*command, **environment):
+def cpu_seconds(*command, runs=5, **environment):
     """Least user plus system time of a process over some runs, which the load of the machine disturbs least."""
     spent = []
-    for _ in range(5):
+    for _ in range(runs):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, check=True, capture_output=True, env={**os.environ, **environment})
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -31,11 +33,11 @@ def cpu_seconds(*command, **environment):
     return min(spent)
 
 
-def imported_by(*words):
+def imported_by(*words, shown=""):
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "interp_cli", *words], capture_output=True, text=True, check=True
     )
-    assert "usage" in done.stdout
+    assert shown in done.stdout
     return {
         line.rsplit("|", 1)[1].strip().split(".")[0]
         for line in done.stderr.splitlines()
@@ -45,7 +47,7 @@ def imported_by(*words):
 
 def test_help_of_the_root_and_of_a_stage_loads_no_heavy_library():
     for words in (["--help"], ["plugins", "--help"], ["spd", "--help"]):
-        loaded = imported_by(*words)
+        loaded = imported_by(*words, shown="usage")
         assert "typer" in loaded
         assert loaded & {*HEAVY, "pydantic"} == set(), words
 
@@ -81,3 +83,17 @@ def test_a_tab_costs_at_most_four_times_the_cpu_time_of_importing_typer_and_rich
     floor = cpu_seconds(sys.executable, "-c", "import typer, rich.console")
     ours = cpu_seconds(sys.executable, "-m", "interp_cli", **tab)
     assert ours <= 4.0 * floor, f"{ours / floor:.2f} times the CPU time of importing typer and rich"
+
+
+@pytest.mark.slow
+def test_a_command_on_a_model_costs_little_beyond_importing_what_loads_models():
+    floor = cpu_seconds(sys.executable, "-c", "from transformers.modeling_utils import PreTrainedModel", runs=2)
+    ours = cpu_seconds(sys.executable, "-m", "interp_cli", "extract", "lm-d32", "--limit", "4", runs=1)
+    assert ours <= 1.35 * floor, f"{ours / floor:.2f} times the CPU time of importing transformers' models"
+
+
+@pytest.mark.slow
+def test_a_benchmark_without_linear_probes_loads_no_library_for_them():
+    loaded = imported_by("bench", "clip-bow", "--datasets", "world_twins", "--limit", "10")
+    assert "torch" in loaded
+    assert loaded & {"sklearn", "pandas", "datasets", "timm", "matplotlib", "aim"} == set()

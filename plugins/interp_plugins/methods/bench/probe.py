@@ -4,14 +4,17 @@ Axis letters: n samples, e joint embedding.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from interp_registry.errors import DataError
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 __all__ = ["LinearProbe", "linear_probe"]
 
@@ -68,5 +71,7 @@ def linear_probe(
     return LinearProbe(scores, strength, float(accuracy[strength]))
 
 
-def _fit(x: np.ndarray, y: np.ndarray, strength: float) -> LogisticRegression:
+def _fit(x: np.ndarray, y: np.ndarray, strength: float) -> "LogisticRegression":
+    from sklearn.linear_model import LogisticRegression
+
     return LogisticRegression(C=strength, max_iter=2000, tol=1e-4).fit(x, y)

@@ -1,6 +1,7 @@
 """Entry point of the ``interp`` command: run the application; every error becomes one message and an exit code."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ import typer
 
 from interp_registry.errors import InterpError, ResourceError
 
-__all__ = ["main", "run"]
+__all__ = ["main", "run", "show_any_text"]
 
 # typer keeps click's exception classes private; its public BadParameter derives from them.
 _ClickUsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -17,7 +18,15 @@ _ClickUsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 def main() -> None:
     """Run ``interp`` with the process's arguments and exit."""
+    show_any_text(sys.stdout, sys.stderr)
     sys.exit(run(sys.argv[1:]))
+
+
+def show_any_text(*streams: object) -> None:
+    """Let streams escape what their encoding lacks, such as the bytes of a file name that is no UTF-8."""
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -70,16 +79,23 @@ def _report(err: Exception) -> int:
     if isinstance(err, BrokenPipeError):
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - so that the interpreter can flush at exit
         return 1
+    console.show_error(_foreign(err))
+    return 1
+
+
+def _foreign(err: Exception) -> InterpError:
+    """What an error of a library means to the user; one that no code foresaw is a defect."""
     if isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        console.show_error(ResourceError(f"the disk is full: {err}", "make space and give the same command again"))
-        return 1
-    reason = f"{type(err).__name__}: {err}".strip()
+        return ResourceError(f"the disk is full: {err}", "make space and give the same command again")
+    if isinstance(err, MemoryError):
+        return ResourceError(f"memory is not enough: {err}", "ask for less at once")
     from interp_cli.culprits import culprit
 
     plugin = culprit(err)
+    if plugin is None and isinstance(err, OSError) and err.filename is not None:
+        return InterpError(f"{err.strerror}: {err.filename}", "check the path and its permissions")
     whose = "a defect, please report it" if plugin is None else f"an error of {plugin}"
-    console.show_error(InterpError(reason, f"this is {whose}; --debug shows the traceback"))
-    return 1
+    return InterpError(f"{type(err).__name__}: {err}".strip(), f"this is {whose}; --debug shows the traceback")
 
 
 if __name__ == "__main__":

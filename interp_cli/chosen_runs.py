@@ -9,7 +9,7 @@ from interp_registry.errors import CorruptError, UnknownNameError, UsageError
 from interp_registry.stores.home import Layout, layout
 from interp_registry.stores.run import Run, RunStore
 
-__all__ = ["chosen_runs"]
+__all__ = ["chosen_launches", "chosen_runs"]
 
 
 def chosen_runs(names: Sequence[str], out: Path | None) -> list[Run]:
@@ -26,6 +26,14 @@ def chosen_runs(names: Sequence[str], out: Path | None) -> list[Run]:
     """
     found = {run.path.resolve(): run for name in names for run in _runs_of(name, out)}
     return list(found.values())
+
+
+def chosen_launches(names: Sequence[str], out: Path | None) -> list[LaunchFolder]:
+    """The launches among what ``names`` mean."""
+    parent = layout(out).launches
+    latest = list_launches(parent)[:1] if "last" in names else []
+    places = [place for name in names for place in (Path(name), parent / name)]
+    return [*latest, *(LaunchFolder(place) for place in places if (place / "tasks.jsonl").is_file())]
 
 
 def _runs_of(name: str, out: Path | None) -> list[Run]:

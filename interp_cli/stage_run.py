@@ -7,12 +7,14 @@ from typing import Any
 from interp_cli import arguments, console
 from interp_cli.launch.points_word import points_in
 from interp_cli.options import StageOptions
-from interp_registry.config_io import Resolved, read_layers, resolve
+from interp_registry.config_io import Resolved, fields_of, read_layers, resolve
 from interp_registry.contracts.method import Method, Stage
 from interp_registry.discovery import discover
 from interp_registry.errors import UsageError
 
 __all__ = ["resolve_stage", "run_stage"]
+
+_OF_A_SWEEP = frozenset({"batched", "n_agents", "launcher"})
 
 
 def run_stage(method: Method, stage: Stage[Any], path: str, words: Sequence[str]) -> int:
@@ -66,7 +68,19 @@ def resolve_stage(stage: Stage[Any], words: Sequence[str]) -> tuple[Resolved[Any
         *arguments.set_overrides(options.set),
         *parsed.settings,
     ]
+    if options.sweep is None:
+        _refuse_sweep_options(options)
     return resolve(stage.config_type, layers, settings), options
+
+
+def _refuse_sweep_options(options: StageOptions) -> None:
+    """Options that only a sweep heeds are never silently without effect."""
+    for schema in fields_of(StageOptions).values():
+        if schema.name in _OF_A_SWEEP and getattr(options, schema.name) != schema.default:
+            raise UsageError(
+                f"{schema.option} is for the points of a sweep, and there is no --sweep",
+                "add --sweep FILE, or leave it out; `interp launch` runs one command elsewhere",
+            )
 
 
 def _carry_out(

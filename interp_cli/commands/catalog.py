@@ -66,9 +66,9 @@ def check_set(
     """Say of each model of a set whether it exists, how large it is, and whether it fits this machine; nothing is fetched."""
     plugins = discover()
     catalog = open_catalog(plugins)
-    known = catalog.get("modelsets", name) if name in catalog.names("modelsets") else {"model": [name]}
+    known = catalog.modelset(name) if name in catalog.names("modelsets") else {"model": [name]}
     check_models = load_attribute(plugins.methods["extract"].api["check_models"])
-    checks = check_models([model for names in known.values() for model in names or []])
+    checks = check_models([model for names in known.values() for model in names])
     if json:
         console.print_json([asdict(check) for check in checks])
         return

@@ -118,7 +118,7 @@ def remove_runs(
 ) -> None:
     """Delete runs with everything in their folders; stored features stay."""
     store = RunStore(layout(out).runs)
-    for run in [store.get(name) for name in runs]:
+    for run in {run.id: run for run in map(store.get, runs)}.values():
         store.remove(run, force)
         console.out().print(f"deleted {run.path}", markup=False)
 

@@ -13,11 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from interp_cli import console
-from interp_cli.chosen_runs import chosen_runs
+from interp_cli.chosen_runs import chosen_launches, chosen_runs
 from interp_cli.dashboard_panel import Panel, plain_line
+from interp_cli.launch.show import at_work
 from interp_cli.name_completion import runs_and_launches
 from interp_cli.report.visible import shorten
 from interp_cli.run_view import RunView
+from interp_registry.errors import UsageError
 from interp_registry.events import EventReader
 from interp_registry.stores.run import Run, RunState
 
@@ -60,8 +62,8 @@ class _Watched:
 class _Watch:
     """All runs that are followed; those of a launch appear while it goes on."""
 
-    def __init__(self, find: Callable[[], list[Run]]) -> None:
-        self._find = find
+    def __init__(self, find: Callable[[], list[Run]], may_begin: Callable[[], bool]) -> None:
+        self._find, self._may_begin = find, may_begin
         self._watched: dict[Path, _Watched] = {}
         self._asked = -1e9
 
@@ -72,8 +74,10 @@ class _Watch:
 
     @property
     def is_over(self) -> bool:
-        """Whether every run ended."""
-        return bool(self._watched) and all(watched.view.is_over for watched in self.watched)
+        """Whether every run ended, and where there is none, whether none will begin."""
+        if not self._watched:
+            return not self._may_begin()
+        return all(watched.view.is_over for watched in self.watched)
 
     @property
     def went_well(self) -> bool:
@@ -131,7 +135,7 @@ def watch(
     stops watching.
     """
     names = runs or ["last"]
-    watched = _Watch(lambda: chosen_runs(names, out))
+    watched = _Watch(lambda: chosen_runs(names, out), lambda: any(map(at_work, chosen_launches(names, out))))
     terminal = console.out()
     watched.look()
     if once:
@@ -140,6 +144,8 @@ def watch(
         _live(watched, terminal)
     else:
         _lines(watched, terminal)
+    if not watched.watched and not once:
+        raise UsageError(f"{', '.join(names)} ended before a run began", "`interp launch status` shows why")
     return 0 if once or watched.went_well else 1
 
 

@@ -13,13 +13,15 @@ jobs.jsonl       what was handed to the launcher
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from interp_cli.launch.atomic import create_json, read_json, replace_json
+from interp_cli.launch.records import Description, JobRecord, decoded
+from interp_registry.contracts.launcher import Job
 from interp_registry.errors import CorruptError, UsageError
 from interp_registry.process_identity import ProcessId
 from interp_registry.stores.dated_ids import choose_id
@@ -45,9 +47,9 @@ class Task:
     i: int
     argv: tuple[str, ...]
     name: str = ""
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
     experiment: str = ""
-    points: Sequence[Mapping[str, Any]] = ()
+    points: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,8 @@ class LaunchFolder:
         description = read_json(self.path / "launch.json")
         if description is None:
             raise CorruptError(f"{self.path / 'launch.json'} is missing or damaged", "launch again")
+        known = {one.name for one in fields(Description)} & description.keys()
+        decoded(Description, {name: description[name] for name in known}, self.path / "launch.json")
         return description
 
     def update(self, **changes: Any) -> None:
@@ -169,7 +173,7 @@ class LaunchFolder:
     def ended(self, task: int) -> Ended | None:
         """How a task ended, or None while it has not."""
         data = read_json(self._state(task))
-        return None if data is None else Ended(**data)
+        return None if data is None else decoded(Ended, data, self._state(task))
 
     def all_ended(self) -> dict[int, Ended]:
         """How tasks ended, for all that did."""
@@ -204,7 +208,7 @@ class LaunchFolder:
     def owner(self) -> ProcessId | None:
         """The process that will start further tasks, if there is one and it lives as far as is known."""
         data = read_json(self.path / "owner.json")
-        process = None if data is None else ProcessId(**data)
+        process = None if data is None else decoded(ProcessId, data, self.path / "owner.json")
         return None if process is None or process.known_dead() else process
 
     def owner_alive(self) -> bool:
@@ -216,23 +220,31 @@ class LaunchFolder:
         with (self.path / "jobs.jsonl").open("a", encoding="utf-8") as target:
             target.write(json.dumps(job) + "\n")
 
-    def jobs(self) -> Iterator[dict[str, Any]]:
+    def jobs(self) -> Iterator[Job]:
         """What was handed to the launcher, oldest first."""
         path = self.path / "jobs.jsonl"
         lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
-        yield from (json.loads(line) for line in lines)
+        for number, line in enumerate(lines):
+            place = f", line {number + 1}"
+            yield Job(**vars(decoded(JobRecord, _mapping(line, path, place), path, place)))
 
 
 def _task(line: str, number: int, folder: Path) -> Task:
-    try:
-        data: dict[str, Any] = json.loads(line)
-        data["argv"] = tuple(data["argv"])
-        task = Task(**data)
-    except (ValueError, TypeError, KeyError) as err:
-        raise CorruptError(f"{folder / 'tasks.jsonl'}, line {number + 1} is no task: {err}", "launch again") from err
+    path, place = folder / "tasks.jsonl", f", line {number + 1}"
+    task = decoded(Task, _mapping(line, path, place), path, place)
     if task.i != number:
-        raise CorruptError(f"{folder / 'tasks.jsonl'}, line {number + 1} holds task {task.i}", "launch again")
+        raise CorruptError(f"{path}{place} holds task {task.i}", "launch again")
     return task
+
+
+def _mapping(line: str, path: Path, place: str) -> dict[str, Any]:
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError) as err:
+        raise CorruptError(f"{path}{place} is damaged: {err}", "launch again") from err
+    if not isinstance(data, dict):
+        raise CorruptError(f"{path}{place} is damaged: {line[:80]!r} is no mapping", "launch again")
+    return data
 
 
 def new_launch_id(now: datetime | None = None) -> str:

@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from interp_cli.launch.atomic import create_json, read_json, replace_json
+from interp_cli.launch.records import decoded
 from interp_registry.process_identity import ProcessId, this_process
 
 __all__ = ["BEAT_SECONDS", "GRACE_SECONDS", "Lease", "LeaseInfo", "claim", "newest_lease"]
 
 BEAT_SECONDS = 1.0
 """How often a holder touches its lease."""
+
+_NOBODY = {"host": "?", "boot": "?", "pid": 0, "start": ""}
 
 GRACE_SECONDS = 60.0
 """How long a lease on another machine may go untouched before it counts as abandoned."""
@@ -147,12 +150,7 @@ def _to_json(info: LeaseInfo) -> dict[str, Any]:
 
 
 def _from_json(path: Path, task: int, generation: int, data: Mapping[str, Any]) -> LeaseInfo:
-    owner = data.get("owner", {})
-    process = ProcessId(
-        owner.get("host", "?"), owner.get("boot", "?"), int(owner.get("pid", 0)), owner.get("start", "")
-    )
-    texts = {key: str(data.get(key, "")) for key in ("job", "log", "released")}
-    return LeaseInfo(path, task, generation, process, restart=int(data.get("restart", 0)), **texts)
+    return decoded(LeaseInfo, {"owner": _NOBODY, **data, "path": path, "task": task, "generation": generation}, path)
 
 
 def _file_system_now(folder: Path) -> float:

@@ -12,7 +12,7 @@ from interp_cli.launch.submit import Submitted
 from interp_cli.report.visible import visible_lines
 from interp_registry.task_numbers import format_numbers
 
-__all__ = ["follow_log", "show_plan", "show_status", "show_submitted", "status_json", "wait_for_end"]
+__all__ = ["at_work", "follow_log", "show_plan", "show_status", "show_submitted", "status_json", "wait_for_end"]
 
 _SHOWN_TASKS = 20
 _ACTIVE = frozenset({"running", "waiting", "unknown"})
@@ -101,6 +101,11 @@ def status_json(folder: LaunchFolder, states: Sequence[TaskStatus]) -> dict[str,
             for one in states
         ],
     }  # fmt: skip
+
+
+def at_work(folder: LaunchFolder) -> bool:
+    """Whether a task of a launch runs or may begin."""
+    return folder.owner_alive() or any(one.state in _ACTIVE for one in task_states(folder))
 
 
 def wait_for_end(folder: LaunchFolder, seconds: float = 1.0) -> list[TaskStatus]:

@@ -154,4 +154,4 @@ def log_of(folder: LaunchFolder, task: int) -> Path | None:
 
 def jobs_of(folder: LaunchFolder) -> list[Job]:
     """All that was handed to the launcher, oldest first."""
-    return [Job(job["id"], tuple(job["tasks"]), job.get("host", ""), job.get("details", {})) for job in folder.jobs()]
+    return list(folder.jobs())

@@ -18,6 +18,7 @@ from typing import Any
 from interp_cli.launch.environment import recorded, refuse_secrets, secret_values, submit_environment
 from interp_cli.launch.folder import LaunchFolder, Task, new_launch_id
 from interp_cli.launch.items import safe_name
+from interp_cli.launch.records import decoded
 from interp_cli.launch.snapshot import Snapshot, installed_versions, mapped_path, repository_of, take_snapshot
 from interp_registry.choices import LauncherConfig, choice_names
 from interp_registry.config_io import encode
@@ -194,12 +195,10 @@ def start_tasks(
 
 def open_launcher(description: Mapping[str, Any], folder: LaunchFolder) -> tuple[Launcher, Launch]:
     """The launcher and the launch of an existing folder."""
-    import draccus
-
     said = description["launcher"]
     if said["name"] not in choice_names(LauncherConfig):
         raise UnknownNameError("launcher", said["name"], choice_names(LauncherConfig), str(folder.path / "launch.json"))
-    config = draccus.decode(LauncherConfig, said["config"])
+    config = decoded(LauncherConfig, said["config"], folder.path / "launch.json")
     data = description["launch"]
     launch = Launch(
         id=folder.id, folder=folder.path, name=data["name"], n_tasks=len(folder.tasks()), n_agents=data["n_agents"],

@@ -28,7 +28,10 @@ import yaml
 from interp_registry.config_io import read_yaml
 from interp_registry.errors import ConfigError, UnknownNameError, UsageError
 
-__all__ = ["Range", "Sweep", "SweepSettings", "Values", "read_sweep"]
+__all__ = ["MAX_POINTS", "Range", "Sweep", "SweepSettings", "Values", "read_sweep"]
+
+MAX_POINTS = 100_000
+"""Most points of a sweep, per experiment."""
 
 _DISCRIMINATORS = ("type", "classname", "name")
 _RANGE_KEYS = frozenset({"min", "max", "log", "step", "int"})
@@ -198,6 +201,8 @@ class _Reader:
         for name in ("n_points", "seed"):
             if not isinstance(getattr(settings, name), int) or getattr(settings, name) < 0:
                 raise self.wrong(f"sweep.{name}", f"{getattr(settings, name)!r} is no whole number", "write 0 or more")
+        if settings.n_points > MAX_POINTS:
+            raise self.wrong("sweep.n_points", f"{settings.n_points} points are too many", f"at most {MAX_POINTS}")
         return settings
 
     def block(self, name: str, data: Any) -> dict[str, Values | Range]:

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from interp_cli.launch.folder import Task
-from interp_cli.launch.sweep_file import Range, Sweep, Values
+from interp_cli.launch.sweep_file import MAX_POINTS, Range, Sweep, Values
 from interp_registry.errors import UsageError
 
 __all__ = [
     "Point", "Sampler", "command_of", "experiments_of", "grid", "option_words", "point_name", "points_of", "short_names", "tasks_of",
 ]  # fmt: skip
-
-MAX_POINTS = 100_000
 
 
 @dataclass(frozen=True)
@@ -206,7 +204,7 @@ def command_of(command: Sequence[str], point: Point) -> tuple[str, ...]:
 
 def tasks_of(points: Sequence[Point], command: Sequence[str]) -> list[Task]:
     """Task i is point i."""
-    return [Task(i, command_of(command, p), _task_name(p), p.params, p.experiment) for i, p in enumerate(points)]
+    return [Task(i, command_of(command, p), _task_name(p), dict(p.params), p.experiment) for i, p in enumerate(points)]
 
 
 def _task_name(point: Point) -> str:

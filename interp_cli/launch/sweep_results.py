@@ -75,7 +75,7 @@ def rows_of(folder: LaunchFolder) -> list[Row]:
     for task in folder.tasks():
         how = ended.get(task.i)
         state, runs = ("open", []) if how is None else (how.state, how.run.splitlines())
-        points = [replace(task, i=p["i"], params=p["params"], points=()) for p in task.points] or [task]
+        points = [replace(task, i=p["i"], params=p["params"], points=[]) for p in task.points] or [task]
         for number, point in enumerate(points):
             run = runs[number] if number < len(runs) else ""
             rows.append(Row(point, state, scalars_of(run), run))

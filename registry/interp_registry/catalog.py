@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from interp_registry.config_io.yaml_files import merge, read_layers
-from interp_registry.errors import UnknownNameError
+from interp_registry.errors import ConfigError, UnknownNameError
 
 __all__ = ["Catalog"]
 
@@ -56,6 +56,20 @@ class Catalog:
         for _, layer in read_layers(self.path(section, name)):
             content = merge(content, layer)
         return content
+
+    def modelset(self, name: str) -> dict[str, list[str]]:
+        """The models of a set, by modality.
+
+        Raises:
+            ConfigError: A modality does not hold a list of names.
+        """
+        content = self.get("modelsets", name)
+        for modality, models in content.items():
+            if models is not None and not (isinstance(models, list) and all(isinstance(one, str) for one in models)):
+                raise ConfigError(
+                    f"{models!r} is no list of models", f"{name}.{modality}", f"mend {self.path('modelsets', name)}"
+                )
+        return {modality: models or [] for modality, models in content.items()}
 
     def matching(self, section: str, prefix: str) -> Sequence[str]:
         """Names of a section that begin with ``prefix``, for completion."""

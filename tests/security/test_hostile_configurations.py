@@ -14,7 +14,7 @@ from interp_registry.stores.home import layout
 from interp_registry.stores.run import RunStore
 
 REFUSED = {
-    "a key that is a set": ("? !!set {a: }\n: 1\n", "a key must be plain text"),
+    "a key that is a set": ("? !!set {a: }\n: 1\n", "tag:yaml.org,2002:set"),
     "a number without digits": ('limit: !!int ""\n', "not valid YAML"),
     "a fraction without digits": ('limit: !!float ""\n', "not valid YAML"),
     "a word for a truth": ("limit: !!bool x\n", "not valid YAML"),

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from interp_registry.config_io.schema import choice_root, strip_optional
-from interp_registry.errors import ConfigError, near_names
+from interp_registry.config_io.yaml_files import parse_yaml
+from interp_registry.errors import ConfigError, UsageError, near_names
 
 __all__ = ["from_text", "type_name"]
 
@@ -157,9 +156,9 @@ def _union(text: str, members: typing.Sequence[Any], key: str) -> Any:
 def _structured(text: str, key: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         pass
     try:
-        return yaml.safe_load(text) if len(text) < 65536 else text
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise ConfigError(f"{text!r} is neither JSON nor YAML", key) from None
+        return parse_yaml(text, key)
+    except UsageError as err:
+        raise ConfigError(f"{text!r} is neither JSON nor YAML", key) from err

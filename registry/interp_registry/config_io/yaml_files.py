@@ -8,7 +8,7 @@ import yaml
 
 from interp_registry.errors import ConfigError, UsageError
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "dump_yaml", "merge", "read_layers", "read_yaml"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "dump_yaml", "merge", "parse_yaml", "read_layers", "read_yaml"]
 
 MAX_BYTES = 1 << 20
 """Largest configuration file that is read: 1 MiB."""
@@ -23,8 +23,23 @@ _LONGEST_NUMBER = 400
 """Characters of the longest number (the largest double has 309 digits): one of a million characters takes minutes to read."""
 
 
+_PLAIN = frozenset(
+    f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge")
+)
+
+
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses duplicate keys, aliases that multiply, and anything but plain data."""
+    """SafeLoader that refuses duplicate keys, aliases that multiply, and anything but JSON's data; a date is text."""
+
+    yaml_constructors = {  # noqa: RUF012 - as the base declares it
+        tag: constructor
+        for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
+        if tag is None or tag in _PLAIN
+    }
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as the base declares it
+        first: [(tag, pattern) for tag, pattern in resolvers if tag in _PLAIN]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -46,24 +61,36 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: The file is missing, too large, no UTF-8, no YAML, no mapping, or nested too deeply.
     """
-    text = _read_text(path)
-    try:
-        root = yaml.compose(text, Loader=_Loader)
-        if root is None:
-            return {}
-        _check_size(root, path)
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError) as err:  # the last two: `!!int ""`
-        raise UsageError(
-            f"{path} is not valid YAML{_where(err)}", "check the indentation and the colons there"
-        ) from err
+    data = parse_yaml(_read_text(path), str(path))
+    if data is None:
+        return {}
     if not isinstance(data, dict):
         raise UsageError(f"{path} holds a {type(data).__name__}", "a configuration is a mapping `key: value`")
     return {str(key): value for key, value in data.items()}
 
 
+def parse_yaml(text: str, source: str) -> Any:
+    """Plain data from YAML text, with the limits of a file; None from an empty one.
+
+    Raises:
+        UsageError: It is no YAML, too large, or nested too deeply; the message names ``source``.
+    """
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+        if root is None:
+            return None
+        _check_size(root, source)
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError, LookupError, AttributeError) as err:  # `!!int ""`
+        raise UsageError(
+            f"{source} is not valid YAML{_where(err)}", "check the indentation and the colons there"
+        ) from err
+
+
 def _read_text(path: Path) -> str:
     try:
+        if path.is_fifo() and not str(path).startswith("/dev/"):  # what a shell writes into, as with <(...), is read
+            raise UsageError(f"{path} is a pipe", "write the settings into a file, and name that")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)  # the size that a device or a pipe states says nothing
         if len(data) > MAX_BYTES:
@@ -90,7 +117,7 @@ def _where(err: Exception) -> str:
     return f", line {mark.line + 1}: {problem}" if mark else f": {problem}"
 
 
-def _check_size(root: yaml.Node, path: Path) -> None:
+def _check_size(root: yaml.Node, source: str) -> None:
     """Count nodes as they would be expanded, so that aliases cannot multiply without end."""
     nodes = 0
     stack: list[tuple[yaml.Node, int]] = [(root, 1)]
@@ -99,9 +126,9 @@ def _check_size(root: yaml.Node, path: Path) -> None:
         nodes += 1
         if depth > MAX_DEPTH or nodes > _MAX_NODES:
             what = f"nested more than {MAX_DEPTH} deep" if depth > MAX_DEPTH else f"more than {_MAX_NODES} values"
-            raise UsageError(f"{path} is too large: {what}")
+            raise UsageError(f"{source} is too large: {what}")
         if isinstance(node, yaml.ScalarNode) and _is_number(node) and len(node.value) > _LONGEST_NUMBER:
-            raise UsageError(f"{path}{_where_of(node)} has a number of {len(node.value)} characters")
+            raise UsageError(f"{source}{_where_of(node)} has a number of {len(node.value)} characters")
         if isinstance(node, yaml.MappingNode):
             stack.extend((child, depth + 1) for pair in node.value for child in pair)
         elif isinstance(node, yaml.SequenceNode):

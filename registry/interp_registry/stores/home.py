@@ -60,13 +60,20 @@ def home() -> Path:
         import platformdirs
 
         return platformdirs.user_data_path("interp", appauthor=False)
-    path = configured.expanduser().absolute()
-    if path.exists() and not path.is_dir():
-        source = "INTERP_HOME" if explicit else "home in the user configuration"
-        raise UsageError(f"{source} is {path}, which is no folder", "name a folder; it is made when needed")
-    return path
+    return _folder(configured, "INTERP_HOME" if explicit else "home in the user configuration")
 
 
 def layout(root: Path | None = None) -> Layout:
-    """The folders below ``root``, or below :func:`home`."""
-    return Layout(home() if root is None else root.expanduser().absolute())
+    """The folders below ``root``, or below :func:`home`.
+
+    Raises:
+        UsageError: It is no folder.
+    """
+    return Layout(home() if root is None else _folder(root, "--out"))
+
+
+def _folder(path: Path, source: str) -> Path:
+    path = path.expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{source} is {path}, which is no folder", "name a folder; it is made when needed")
+    return path

@@ -75,7 +75,7 @@ def find_tables(store: Path, keys: Iterable[str]) -> list[Path]:
         if not matches:
             raise UnknownNameError("key", key, [path.name for path in folders], str(store))
         found += matches
-    return found if wanted else folders
+    return list(dict.fromkeys(found)) if wanted else folders
 
 
 def folder_bytes(path: Path) -> int:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from interp_plugins.methods.align.config import AlignConfig, SourceOptions
 from interp_plugins.methods.align.reading import LoadedFeatures, load_features, means_file
@@ -113,15 +113,15 @@ def _opened(words: Sequence[str], modality: str, catalog: Catalog) -> list[str]:
     for word in words:
         name = word.removeprefix(f"{_SECTION}/")
         if name != word or name in sets:
-            opened += _members(catalog.get(_SECTION, name), modality, name)
+            opened += _members(catalog.modelset(name), modality, name)
         else:
             opened.append(word)
     return list(dict.fromkeys(opened))
 
 
-def _members(content: dict[str, Any], modality: str, name: str) -> list[str]:
-    chosen = [content.get(kind) or [] for kind in ("language", "vision") if modality in ("all", kind)]
-    members = [str(model) for group in chosen for model in group]
+def _members(content: dict[str, list[str]], modality: str, name: str) -> list[str]:
+    chosen = [content.get(kind, []) for kind in ("language", "vision") if modality in ("all", kind)]
+    members = [model for group in chosen for model in group]
     if not members:
         raise UsageError(f"model set {name!r} has no {modality} models", f"see `interp catalog show {_SECTION}/{name}`")
     return members

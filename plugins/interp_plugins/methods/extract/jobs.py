@@ -56,9 +56,9 @@ def model_names(config: ExtractConfig, catalog: Catalog) -> list[str]:
     """
     names = list(config.models)
     if config.modelset is not None:
-        entry = catalog.get("modelsets", config.modelset)
+        entry = catalog.modelset(config.modelset)
         wanted = ["language", "vision"] if config.modality == "all" else [config.modality]
-        members = [name for modality in wanted for name in entry.get(modality) or []]
+        members = [name for modality in wanted for name in entry.get(modality, [])]
         if not members and not names:
             raise UsageError(f"the model set {config.modelset!r} has no {config.modality} models")
         names += members

@@ -9,10 +9,15 @@ from interp_cli.launch.folder import Ended, LaunchFolder, Task, find_launch, lis
 from interp_registry.errors import CorruptError, UnknownNameError, UsageError
 from interp_registry.process_identity import this_process
 
+_DESCRIPTION = {
+    "launcher": {"name": "print", "config": {"type": "print"}},
+    "launch": {"name": "", "n_agents": 1, "resources": {"gpus": 0}, "task_command": ["x"], "agent_command": ["x"]},
+}
+
 
 def _folder(parent: Path, name: str = "20260101-000000-abc123", n_tasks: int = 2) -> LaunchFolder:
     tasks = [Task(i, ("extract", f"--model=m{i}"), f"m{i}", {"b": 1, "a": 2}) for i in range(n_tasks)]
-    return LaunchFolder.create(parent, name, {"launcher": {"name": "print"}}, tasks)
+    return LaunchFolder.create(parent, name, _DESCRIPTION, tasks)
 
 
 def test_tasks_come_back_as_they_were_written_with_parameters_in_order(tmp_path: Path) -> None:

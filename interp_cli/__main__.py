@@ -1,19 +1,15 @@
 """Entry point of the ``interp`` command: run the application; every error becomes one message and an exit code."""
 
-import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
-import typer
-
-from interp_registry.errors import InterpError, ResourceError
+from interp_cli.signals import stop_on_signals
+from interp_registry.errors import InterpError, InterruptedRunError, ResourceError
 
 __all__ = ["main", "run", "show_any_text"]
-
-# typer keeps click's exception classes private; its public BadParameter derives from them.
-_ClickUsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def main() -> None:
@@ -42,26 +38,38 @@ def run(argv: Sequence[str]) -> int:
     if "--debug" in words:
         os.environ["INTERP_DEBUG"] = "1"
         words = [word for index, word in enumerate(words) if word != "--debug" or "--" in words[:index]]
-    try:
-        from interp_cli.app import build_app
+    with stop_on_signals() as flag:
+        try:
+            code = _run_application(words)
+        except Exception as err:  # noqa: BLE001 - the outermost seam: users see messages, not tracebacks
+            return _report(err)
+        except KeyboardInterrupt:
+            code = 128 + signal.SIGINT
+        if code == 128 + signal.SIGINT:  # typer too makes this of every KeyboardInterrupt, and says nothing
+            return _report(InterruptedRunError(flag.signum or signal.SIGINT))
+        return code
 
-        if "_INTERP_COMPLETE" in os.environ or any(word.endswith("-completion") for word in words):
-            from interp_cli.typer_completion import mend
 
-            mend()
-        code = build_app()(words, prog_name="interp", standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except Exception as err:  # noqa: BLE001 - the outermost seam: users see messages, not tracebacks
-        return _report(err)
-    except KeyboardInterrupt:
-        return 130
+def _run_application(words: list[str]) -> int:
+    from interp_cli.app import build_app
+
+    if "_INTERP_COMPLETE" in os.environ or any(word.endswith("-completion") for word in words):
+        from interp_cli.typer_completion import mend
+
+        mend()
+    code = build_app()(words, prog_name="interp", standalone_mode=False)
+    return code if isinstance(code, int) else 0
 
 
 def _report(err: Exception) -> int:
+    import typer
+
     from interp_cli import console
     from interp_cli.report.visible import visible_lines
+    from interp_registry.stores.artifact import resource_error
     from interp_registry.stores.environment import redact
 
+    usage_error = typer.BadParameter.__bases__[0]  # typer keeps click's own class private
     if os.environ.get("INTERP_DEBUG") == "1":
         import traceback
 
@@ -69,7 +77,7 @@ def _report(err: Exception) -> int:
     if isinstance(err, InterpError):
         console.show_error(err)
         return err.exit_code
-    if isinstance(err, _ClickUsageError):
+    if isinstance(err, usage_error):
         text = err.format_message()  # pyright: ignore[reportAttributeAccessIssue]
         if type(err).__name__ == "NoArgsIsHelpError":  # a group alone: its help page, which is no error message
             sys.stderr.write(f"{text}\n")
@@ -79,14 +87,12 @@ def _report(err: Exception) -> int:
     if isinstance(err, BrokenPipeError):
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - so that the interpreter can flush at exit
         return 1
-    console.show_error(_foreign(err))
+    console.show_error(resource_error(err) or _foreign(err))
     return 1
 
 
 def _foreign(err: Exception) -> InterpError:
     """What an error of a library means to the user; one that no code foresaw is a defect."""
-    if isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return ResourceError(f"the disk is full: {err}", "make space and give the same command again")
     if isinstance(err, MemoryError):
         return ResourceError(f"memory is not enough: {err}", "ask for less at once")
     from interp_cli.culprits import culprit

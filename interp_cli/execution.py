@@ -1,5 +1,6 @@
 """Carry out a stage: open its run, build the context, run it, store and show what came out."""
 
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from interp_registry.contracts.method import Cost, Method, Result, RunContext, S
 from interp_registry.discovery import discover
 from interp_registry.errors import InterruptedRunError, PluginError, ResourceError, UnknownNameError, UsageError
 from interp_registry.events import EventSink, FanOut, JsonlSink, NullSink
+from interp_registry.stores.artifact import resource_error
 from interp_registry.stores.home import Layout, layout
 from interp_registry.stores.run import Run, RunStore
 
@@ -83,11 +85,15 @@ def execute(
     name = command_name(method, stage)
     folders = layout(options.out)
     processes = Processes.from_environment()
-    run = _open_run(name, resolved, options, folders, ["interp", *name.split(), *argv])
-    if processes.is_main:
-        tell_launch(run.path)
-    with stop_on_signals() as flag, _view(options, processes) as view:
-        outcome = _run(stage, resolved.config, run, _Shell(options, folders, view, flag, processes))
+    with stop_on_signals() as flag:
+        run = _open_run(name, resolved, options, folders, ["interp", *name.split(), *argv])
+        try:
+            if processes.is_main:
+                tell_launch(run.path)
+            with _view(options, processes) as view:
+                outcome = _run(stage, resolved.config, run, _Shell(options, folders, view, flag, processes))
+        except KeyboardInterrupt as err:  # just before or after the run's own work
+            raise InterruptedRunError(flag.signum or signal.SIGINT, _resume_hint(run, options)) from err
     if processes.is_main:
         _show(outcome, options)
     return outcome
@@ -210,8 +216,10 @@ def _opened(run: Run, shell: _Shell) -> Iterator[Context]:
         context.close(in_haste=shell.flag.signum is not None)
         _close(sink, shell)
     if main:
-        _write_report(run, shell.options)
-        run.seal()
+        try:
+            _write_report(run, shell.options)
+        finally:
+            run.seal()
 
 
 def _finish(context: Context, result: Result, shell: _Shell) -> None:
@@ -234,7 +242,9 @@ def _close(sink: EventSink, shell: _Shell) -> None:
 def _record_failure(run: Run, sink: EventSink, err: BaseException, main: bool) -> None:
     stopped = isinstance(err, KeyboardInterrupt | InterruptedRunError)
     message = str(err) or type(err).__name__
-    with suppress(OSError):  # the disk may be full; the error to be shown is the one that is recorded here
+    with suppress(
+        OSError, ResourceError
+    ):  # the disk may be full; the error to be shown is the one that is recorded here
         sink.state("interrupted" if stopped else "failed", message)
     if main:
         with suppress(ResourceError):
@@ -242,13 +252,13 @@ def _record_failure(run: Run, sink: EventSink, err: BaseException, main: bool) -
 
 
 def _as_error(err: BaseException, run: Run, shell: _Shell) -> BaseException:
-    """An interruption when a signal came, whatever the interrupted code made of it: an import cut short looks like a missing name."""
+    """What to say: a full disk, however it was worded; an interruption when a signal came, whatever the code made of it."""
     signum = err.signum if isinstance(err, InterruptedRunError) else shell.flag.signum
     if signum is None and isinstance(err, SystemExit):
         who = culprit(err) or "a library"
         return PluginError(f"{run.command} was left by sys.exit({err.code!r})", f"{who} must not do that")
     if signum is None:
-        return err
+        return resource_error(err) or err
     return InterruptedRunError(shell.flag.signum or signum, _resume_hint(run, shell.options))
 
 
@@ -278,7 +288,12 @@ def _write_report(run: Run, options: StageOptions) -> None:
         return
     from interp_cli.report import write_run_report
 
-    write_run_report(run)
+    try:
+        write_run_report(run)
+    except ResourceError as err:
+        raise ResourceError(
+            f"run {run.id} is done, but it has no report: {err.message}", f"make space, then: interp report {run.id}"
+        ) from err
 
 
 def _show(outcome: Outcome, options: StageOptions) -> None:

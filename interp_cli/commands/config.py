@@ -10,6 +10,7 @@ import typer
 from interp_cli import console
 from interp_registry.config_io import dump_yaml, encode, read_yaml, resolve
 from interp_registry.config_io.resolve import Override
+from interp_registry.stores.artifact import make_folder, replace_text
 from interp_registry.user_config import UserConfig, user_config, user_config_path
 
 __all__ = ["app", "update_user_config"]
@@ -68,8 +69,6 @@ def update_user_config(changes: Mapping[str, Any]) -> Path:
     """
     path = user_config_path()
     current = read_yaml(path) if path.is_file() else {}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".yaml.new")
-    fresh.write_text(dump_yaml({**current, **changes}), encoding="utf-8")
-    fresh.replace(path)
+    make_folder(path.parent)
+    replace_text(path, dump_yaml({**current, **changes}))
     return path

@@ -12,6 +12,7 @@ from interp_cli.launch.sweep_results import figures_of, metric_names, results_cs
 from interp_cli.launch.sweep_run import SweepRequest, plan_sweep, start_sweep
 from interp_registry.errors import UsageError
 from interp_registry.figures import Table
+from interp_registry.stores.artifact import replace_text
 
 __all__ = ["FORMATS", "carry_out", "show_results"]
 
@@ -107,7 +108,7 @@ def show_results(folder: LaunchFolder, form: str, wanted: Sequence[str], target:
     if target is None:
         console.out().print(text, markup=False, soft_wrap=True, end="")
     else:
-        target.write_text(text, encoding="utf-8")
+        replace_text(target, text)
         console.print_paths([target])
 
 

@@ -19,9 +19,10 @@ def write_run_report(run: "Run") -> "Path":
     """
     from interp_cli.report.html import render_html
     from interp_cli.report.model import read_report
+    from interp_registry.stores.artifact import replace_text
 
     page = run.artifact("report/index.html")
-    page.write_text(render_html([read_report(run)]), encoding="utf-8")
+    replace_text(page, render_html([read_report(run)]))
     return page
 
 

@@ -26,6 +26,7 @@ from interp_registry.plots.interactive import is_plot, plot_spec
 from interp_registry.plots.notebook import regression_sentence
 from interp_registry.plots.palette import THEMES, Theme
 from interp_registry.plots.scale import number_text
+from interp_registry.stores.artifact import replace_text
 
 __all__ = ["render_html", "write_report"]
 
@@ -78,7 +79,7 @@ def write_report(runs: Sequence[RunReport], folder: Path, title: str = "", files
         for number, (figure, stem) in enumerate(zip(figures, figure_stems(figures), strict=True))
     }
     page = folder / "index.html"
-    page.write_text(render_html(runs, written, title), encoding="utf-8")
+    replace_text(page, render_html(runs, written, title))
     return page
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from interp_registry.figures import Figure, Table
 from interp_registry.json_values import dumps
 from interp_registry.plots.static import can_draw, draw_bytes
+from interp_registry.stores.artifact import replace, replace_text
 
 __all__ = ["figure_stems", "write_figure"]
 
@@ -39,12 +40,13 @@ def write_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
     if can_draw(figure):
         for file_format in ("png", "svg"):
             files.append(folder / f"{stem}.{file_format}")
-            files[-1].write_bytes(draw_bytes(figure, file_format))
+            drawn = draw_bytes(figure, file_format)
+            replace(files[-1], lambda file, drawn=drawn: file.write(drawn))
     if isinstance(figure, Table):
         files.append(folder / f"{stem}.csv")
-        files[-1].write_text(_csv(figure), encoding="utf-8", newline="")
+        replace_text(files[-1], _csv(figure))
     files.append(folder / f"{stem}.json")
-    files[-1].write_text(dumps(figure.to_json(), indent=1) + "\n", encoding="utf-8")
+    replace_text(files[-1], dumps(figure.to_json(), indent=1) + "\n")
     return files
 
 

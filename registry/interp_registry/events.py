@@ -19,6 +19,7 @@ from interp_registry.errors import InterpError
 from interp_registry.figures import HeatMap, Table
 from interp_registry.json_values import JsonValue
 from interp_registry.records import Record
+from interp_registry.stores.artifact import translated
 from interp_registry.stores.environment import redact, secret_values
 
 __all__ = [
@@ -243,11 +244,16 @@ class JsonlSink(EventSink):
             self._file.write("\n")
 
     def emit(self, event: Event) -> None:
-        """Append one line."""
+        """Append one line.
+
+        Raises:
+            ResourceError: The disk is full.
+        """
         line = json.dumps(event.to_json(), allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
         with self._lock:
             if not self._file.closed:
-                self._file.write(redact(line, self._secrets))
+                with translated(self.path):
+                    self._file.write(redact(line, self._secrets))
 
     def progress(self, task: str, done: float, total: float | None = None, unit: str = "") -> None:
         """Append a progress line unless one of this task was written a moment ago and work is left."""

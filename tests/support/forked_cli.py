@@ -6,6 +6,7 @@ import signal
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any
 
@@ -74,7 +75,8 @@ class Running:
         if self.poll(seconds) is None:
             self.send(signal.SIGKILL)
             raise AssertionError(f"it ran for more than {seconds} s")
-        return Answer(self.code, *((self.folder / name).read_text() for name in ("out", "err")))
+        said = [self.folder / name for name in ("out", "err")]
+        return Answer(self.code, *(path.read_text() if path.exists() else "" for path in said))
 
     def send(self, signum: int) -> None:
         """Send a signal, unless it has ended."""
@@ -96,12 +98,12 @@ class CommandLine:
 
     def start(self, *arguments: object, file_size: int | None = None, **env: str) -> Running:
         """Begin a command."""
-        folder = Path(mkdtemp(prefix="cli-", dir=self.home.parent))
+        folder = Path(mkdtemp(prefix="interp-cli-"))  # not beside the home: that disk may be full
         answer = self.server.ask(
             argv=[str(argument) for argument in arguments],
             env={"INTERP_HOME": str(self.home), "HF_HUB_OFFLINE": "1", **env},
             cwd=str(self.home.parent),
-            out=str(folder / "out"),
+            out=str(folder / "out") if file_size is None else os.devnull,
             err=str(folder / "err"),
             file_size=file_size,
         )
@@ -113,3 +115,4 @@ class CommandLine:
         for running in self.started:
             running.send(signal.SIGKILL)
             running.poll(10)
+            rmtree(running.folder)

@@ -30,15 +30,20 @@ __all__ = [
     "commit",
     "make_folder",
     "replace",
+    "replace_text",
+    "resource_error",
     "stale",
     "sync_folder",
     "temporary_name",
     "translated",
+    "whole_folder",
 ]
 
 _LOG = logging.getLogger(__name__)
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NUMBERED = re.compile(r"\(os error (\d+)\)")
 _TEMPORARY = re.compile(r"\.(?P<final>.+)\.(?P<host>[A-Za-z0-9-]+)\.(?P<pid>\d+)\.[0-9a-f]{8}\.tmp", re.DOTALL)
 _STALE_SECONDS = 24 * 3600.0
 
@@ -75,6 +80,33 @@ def replace(final: Path, write: Callable[[BinaryIO], object]) -> None:
         sync_folder(final.parent)
 
 
+def replace_text(final: Path, text: str) -> None:
+    """Write or overwrite a text file in UTF-8, like :func:`replace`."""
+    replace(final, lambda file: file.write(text.encode()))
+
+
+@contextmanager
+def whole_folder(final: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes ``final`` at the end of the block, or is removed if the block fails.
+
+    For libraries that write a folder of files by themselves. A folder that is there already is replaced, not mixed with.
+
+    Raises:
+        ResourceError: As for :func:`commit`.
+    """
+    temporary = temporary_name(final)
+    with translated(final):
+        try:
+            temporary.mkdir()
+            yield temporary
+            if final.exists():
+                shutil.rmtree(final)
+            temporary.rename(final)
+            sync_folder(final.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 @contextmanager
 def _written(final: Path, write: Callable[[BinaryIO], object]) -> Iterator[Path]:
     """A finished and synced temporary file beside ``final``, unlinked afterwards whatever happens."""
@@ -97,12 +129,30 @@ def translated(final: Path) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        full = err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        hint = "make space" if full else "check that the folder can be written"
-        raise ResourceError(
-            f"cannot write {final}: {err.strerror or err}",
-            f"{hint}, then run the same command again: what is finished is kept",
-        ) from err
+        remedy = "make space" if err.errno in _FULL else "check that the folder can be written"
+        raise _cannot_write(final, err.strerror or str(err), remedy) from err
+    except Exception as err:
+        full = resource_error(err, final)
+        if full is None:
+            raise
+        raise full from err
+
+
+def resource_error(err: BaseException, place: Path | None = None) -> ResourceError | None:
+    """The clear error if ``err`` says that the disk is full or a limit is reached, however a library words it."""
+    if isinstance(err, OSError):
+        number, place = err.errno, place or err.filename
+    else:
+        named = _NUMBERED.search(str(err))  # the words of libraries in Rust
+        number = int(named[1]) if named else None
+    return _cannot_write(place, os.strerror(number), "make space") if number in _FULL else None
+
+
+def _cannot_write(place: Path | None, reason: str, remedy: str) -> ResourceError:
+    where = "" if place is None else f" {place}"
+    return ResourceError(
+        f"cannot write{where}: {reason}", f"{remedy}, then run the same command again: what is finished is kept"
+    )
 
 
 def _link(temporary: Path, final: Path) -> bool:

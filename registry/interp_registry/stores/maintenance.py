@@ -55,9 +55,16 @@ class Summary:
 
 
 def table_folders(store: Path) -> list[Path]:
-    """Folders of all tables of a store, those without a readable manifest included."""
+    """Folders of all tables of a store, those without a readable manifest included.
+
+    An empty folder is no table: whoever made it ended, or had no space left, before its manifest was there.
+    """
     kinds = [store / kind for kind in _KINDS]
-    return [path for kind in kinds if kind.is_dir() for path in sorted(kind.iterdir()) if path.is_dir()]
+    return [path for kind in kinds if kind.is_dir() for path in sorted(kind.iterdir()) if _begun(path)]
+
+
+def _begun(path: Path) -> bool:
+    return path.is_dir() and any(not file.name.startswith(".") for file in path.iterdir())
 
 
 def find_tables(store: Path, keys: Iterable[str]) -> list[Path]:

@@ -12,14 +12,20 @@ from transformers.utils.logging import disable_progress_bar
 
 from interp_plugins.embedded.zoo.recipes import PATCH_SIZE, PICTURE_SIZE, Recipe
 from interp_plugins.embedded.zoo.tokens import clip_tokenizer, language_tokenizer
+from interp_registry.stores.artifact import make_folder, whole_folder
 
 _MEAN, _STD = [0.5, 0.5, 0.5], [0.25, 0.25, 0.25]
 
 
 def write_model(model: torch.nn.Module, recipe: Recipe, folder: Path) -> None:
     """Write a model of the zoo as a folder: fp16 safetensors, configuration, tokenizer and preprocessing."""
-    folder.mkdir(parents=True, exist_ok=True)
     disable_progress_bar()  # the shell shows progress; a bar of the library's own would break into it
+    make_folder(folder.parent)
+    with whole_folder(folder) as fresh:
+        _write_files(model, recipe, fresh)
+
+
+def _write_files(model: torch.nn.Module, recipe: Recipe, folder: Path) -> None:
     if isinstance(model, LlamaForCausalLM):
         _save_network(model.half(), folder)
         language_tokenizer().save_pretrained(folder)

@@ -12,6 +12,7 @@ from typing import Any
 from interp_plugins.embedded.world import WORLD_VERSION
 from interp_plugins.embedded.zoo.recipes import Recipe
 from interp_registry.errors import CorruptError
+from interp_registry.stores.artifact import replace_text
 
 __all__ = ["MANIFEST", "check_files", "model_entry", "read_manifest", "record_metrics", "write_manifest"]
 
@@ -54,9 +55,7 @@ def write_manifest(weights: Path, entries: Mapping[str, Mapping[str, Any]]) -> P
     models = {**read_manifest(weights), **entries}
     content = {"world_version": WORLD_VERSION, "models": {name: models[name] for name in sorted(models)}}
     path = weights / MANIFEST
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    scratch.replace(path)
+    replace_text(path, json.dumps(content, indent=1) + "\n")
     return path
 
 

@@ -18,7 +18,8 @@ from interp_plugins.methods.bench.tasks import Prompts, evaluate, image_classes,
 from interp_registry.choices import DatasetConfig
 from interp_registry.contracts.data import Dataset
 from interp_registry.contracts.method import Failure, Result, RunContext
-from interp_registry.errors import DataError, InterpError, UsageError
+from interp_registry.errors import DataError, InterpError, ResourceError, UsageError
+from interp_registry.stores.artifact import replace_text
 from interp_registry.stores.keys import slug
 
 __all__ = ["bench"]
@@ -32,6 +33,7 @@ def bench(config: BenchConfig, ctx: RunContext) -> Result:
 
     Raises:
         UsageError: A file of names, templates or published values cannot be read.
+        ResourceError: The disk is full.
     """
     published = _published(config.compare)
     prompts = Prompts(_lines(config.class_names), _lines(config.templates))
@@ -49,6 +51,8 @@ def bench(config: BenchConfig, ctx: RunContext) -> Result:
         for choice, dataset in datasets.items():
             try:
                 scores = _scored(embedder, dataset, chosen[choice], prompts, config, ctx.seed)
+            except ResourceError:
+                raise  # a full disk is nothing of this data set's
             except InterpError as err:
                 failures.append(Failure(f"{name} on {dataset.name}", type(err).__name__, str(err)))
                 continue
@@ -119,10 +123,10 @@ def _stored(
     artifacts = []
     for number, scores in enumerate(results):
         path = ctx.run.artifact(f"{number:03d}-{slug(scores.model)}-{slug(scores.dataset)}.json")
-        path.write_text(json.dumps(scores.to_json(), indent=2) + "\n", encoding="utf-8")
+        replace_text(path, json.dumps(scores.to_json(), indent=2) + "\n")
         artifacts.append(path)
     table = ctx.run.artifact("scores.csv")
-    table.write_text(csv_text(results), encoding="utf-8")
+    replace_text(table, csv_text(results))
     main = {
         "acc1",
         "lp_acc1",

@@ -12,6 +12,7 @@ from interp_plugins.methods.clip.training import ClipTraining, HeldOut
 from interp_plugins.models.image_text.loading import load_image_text
 from interp_registry.contracts.method import Result, RunContext
 from interp_registry.figures import Figure, HeatMap, Lines, Picture, Reference, Series, Table
+from interp_registry.stores.artifact import replace_text, whole_folder
 from interp_registry.training.loop import Tools, TrainingSummary, train
 
 __all__ = ["train_clip"]
@@ -50,12 +51,12 @@ def _stored(
     training: ClipTraining, held_out: HeldOut, summary: TrainingSummary, values: dict[str, float], ctx: RunContext
 ) -> Result:
     folder = ctx.run.artifact("model")
-    with _quiet():
-        training.module.save_pretrained(folder)
-    training.model.tokenizer.save_pretrained(folder)
-    training.model.image_processor.save_pretrained(folder)
+    with _quiet(), whole_folder(folder) as fresh:
+        training.module.save_pretrained(fresh)
+        training.model.tokenizer.save_pretrained(fresh)
+        training.model.image_processor.save_pretrained(fresh)
     history = ctx.run.artifact("history.json")
-    history.write_text(json.dumps(training.history, indent=2) + "\n", encoding="utf-8")
+    replace_text(history, json.dumps(training.history, indent=2) + "\n")
     shown = HeldOut(held_out.images[:N_SHOWN], held_out.texts[:N_SHOWN])
     images, texts = training.embeddings(shown)
     similarity = images.double() @ texts.double().T

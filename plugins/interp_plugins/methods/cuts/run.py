@@ -17,7 +17,7 @@ from interp_plugins.models.image_text.loading import load_image_text
 from interp_registry.contracts.method import Failure, Result, RunContext
 from interp_registry.errors import InterpError
 from interp_registry.figures import Figure, Images, Table
-from interp_registry.stores.artifact import replace
+from interp_registry.stores.artifact import replace, replace_text
 from interp_registry.stores.keys import slug
 from interp_registry.stores.shards import write_shard
 
@@ -93,7 +93,8 @@ def _store_pictures(found: _Found, figures: Sequence[Figure], ctx: RunContext) -
     for figure in figures:
         if isinstance(figure, Images):
             for index, picture in enumerate(figure.pictures):
-                ctx.run.artifact(f"{found.folder}/pictures/{index:03d}.png").write_bytes(picture.png)
+                path, data = ctx.run.artifact(f"{found.folder}/pictures/{index:03d}.png"), picture.png
+                replace(path, lambda file, data=data: file.write(data))
                 if index == 1:
                     ctx.tracker.image(f"cuts/{found.name}", picture.png, 0)
 
@@ -113,11 +114,11 @@ def _stored(found: _Found, words: Sequence[ClusterWord], values: dict[str, Any],
     names = ("cut.safetensors", "words.csv", "metrics.json")
     vectors, table, numbers = (ctx.run.artifact(f"{found.folder}/{name}") for name in names)
     replace(vectors, lambda file: write_shard(file, tensors, {"words": list(nodes.names), "grid": list(nodes.grid)}))
-    table.write_text(words_csv(words), encoding="utf-8")
+    replace_text(table, words_csv(words))
     finite = {
         key: value if not isinstance(value, float) or math.isfinite(value) else None for key, value in values.items()
     }
-    numbers.write_text(json.dumps(finite, indent=2) + "\n", encoding="utf-8")
+    replace_text(numbers, json.dumps(finite, indent=2) + "\n")
     return [vectors, table, numbers]
 
 

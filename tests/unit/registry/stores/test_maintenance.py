@@ -62,6 +62,12 @@ def test_a_table_without_manifest_is_a_problem(finished):
     assert "missing" in maintenance.verify(finished.path)[0].reason
 
 
+def test_a_folder_in_which_nothing_was_begun_is_no_table(finished, store):
+    (finished.path.parent / "empty").mkdir()
+    (finished.path.parent / "empty" / ".manifest.json.host.1.0123abcd.tmp").touch()
+    assert maintenance.table_folders(finished.path.parents[1]) == [finished.path]
+
+
 def test_files_of_dead_processes_are_tidied_and_those_of_living_ones_kept(tmp_path: Path):
     home = layout(tmp_path)
     home.store.mkdir(parents=True)

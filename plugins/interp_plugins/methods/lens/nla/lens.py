@@ -18,6 +18,7 @@ from interp_plugins.methods.lens.nla.reconstructor import Reconstructor
 from interp_plugins.methods.lens.nla.verbaliser import Verbaliser
 from interp_plugins.models.language import CausalLanguageModel
 from interp_registry.errors import DataError, UsageError
+from interp_registry.stores.artifact import make_folder, whole_folder
 
 if TYPE_CHECKING:
     from interp_plugins.methods.lens.dumped import Dump, Source
@@ -210,8 +211,11 @@ class NlaLens:
 
     def save(self, folder: Path) -> list[Path]:
         """Write both halves as released checkpoints have them; see `Verbaliser.load` and `Reconstructor.load`."""
-        self.verbaliser.save(folder / "av")
-        self.reconstructor.save(folder / "ar")
+        make_folder(folder)
+        with whole_folder(folder / "av") as fresh:
+            self.verbaliser.save(fresh)
+        with whole_folder(folder / "ar") as fresh:
+            self.reconstructor.save(fresh)
         return [folder / "av", folder / "ar"]
 
     def _scaled(self, vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:

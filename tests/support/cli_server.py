@@ -20,6 +20,8 @@ def main() -> None:
     import timm  # noqa: F401
     import transformers  # noqa: F401
 
+    import interp_plugins.models.language
+    import interp_plugins.models.timm  # noqa: F401
     from interp_cli.__main__ import main as interp
     from interp_registry.discovery import discover
 

@@ -28,7 +28,7 @@ test:               ## fast tests: at most six minutes on two cores
 test-all:           ## the slow ones too
 	$(RUN) pytest -m "not nightly"
 
-nightly:            ## faults and security: every tier, ten times the counts; some hours
+nightly:            ## faults and security, floors and known holes: every tier, ten times the counts; some hours
 	$(RUN) pytest --nightly tests/faults tests/security
 
 floors:             ## the fast unit tests on the oldest packages that pyproject.toml allows, in build/floors

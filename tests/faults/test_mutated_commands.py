@@ -253,6 +253,8 @@ def test_what_mutations_found_is_refused(desk):
         (["spd", "run", "tms_5-2", "--batched"], 2),
         (["extract", "lm-d32", "--n-agents", "2"], 2),
         (["extract", "lm-d32", "--launcher", "slurm"], 2),
+        (["extract", "lm-d32", "--workers", "-1", "--explain-config"], 2),
+        (["extract", "lm-d32", "--batch-size", "0", "--explain-config"], 2),
         (["runs", "list", "--out", "empty"], 2),
         (["launch", "print", "--dry-run", "--array", "folder/absent/x", "--", "\udcff", "{item}"], 0),
         (["export", "nothing", "--to", "empty/below"], 2),

@@ -106,7 +106,7 @@ def files(draw):
     return words, text
 
 
-@pytest.mark.parametrize("n", counts(100, 1000))
+@pytest.mark.parametrize("n", counts(100, 500))
 def test_a_mutated_file_is_read_or_refused(n, tmp_path):
     def check_file(case):
         words, text = case

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from interp_plugins.models.config import LoadOptions, ModelKind
+from interp_registry.errors import ConfigError
 
 __all__ = ["ExtractConfig"]
 
@@ -57,3 +58,10 @@ class ExtractConfig:
     """Threads that read and decode the next batches."""
     repair: bool = False
     """Check everything that is stored, remove what is corrupt, and compute it again."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts that mean nothing."""
+        for name in ("limit", "batch_size", "max_tokens", "shard_rows", "workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{value} is too few", name, "at least 1")

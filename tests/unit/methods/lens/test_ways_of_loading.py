@@ -138,7 +138,7 @@ def test_blocks_that_compute_again_keep_less_and_only_in_passes_without_a_cache(
         return logits, sum(sizes.values())
 
     logits, before = kept()
-    network.activation_checkpointing_enable()
+    getattr(network, "activation_checkpointing_enable", network.gradient_checkpointing_enable)()  # its name until 5.6
     again, after = kept()
     assert torch.equal(again, logits)
     assert after < 0.5 * before

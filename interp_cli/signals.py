@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 __all__ = ["StopFlag", "stop_on_signals"]
 
@@ -29,10 +30,12 @@ class StopFlag:
     that lay between two questions: a step that takes longer hangs, say in a plugin, and a scheduler kills what does not end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, outer: "StopFlag | None" = None) -> None:
         self.signum: int | None = None
+        self._outer = outer
         self._asked_at = -math.inf
         self._seconds = _LEAST_SECONDS
+        self._alarm_before: Any = None
 
     def __call__(self) -> bool:
         """Whether to stop at the next safe point; for some time from now on the first signal only sets the flag."""
@@ -40,27 +43,43 @@ class StopFlag:
         if math.isfinite(before):
             self._seconds = min(max(self._seconds, 2 * (now - before)), _MOST_SECONDS)
         self._asked_at = now
-        if self.signum is not None:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        self.stop_alarm()
         return self.signum is not None
 
     def handle(self, signum: int, _: FrameType | None) -> None:
         """Take a signal, or the alarm that was set by the first one."""
         first = self.signum is None
         if signum != signal.SIGALRM:
-            self.signum = signum
+            self._note(signum)
         if not (first and time.monotonic() - self._asked_at < self._seconds):
             raise _Interrupted
+        self._alarm_before = signal.signal(signal.SIGALRM, self.handle)
         signal.setitimer(signal.ITIMER_REAL, self._seconds)
+
+    def stop_alarm(self) -> None:
+        """Take back the alarm, if the first signal set one."""
+        if self._alarm_before is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._alarm_before)
+            self._alarm_before = None
+
+    def _note(self, signum: int) -> None:
+        self.signum = signum
+        if self._outer is not None:
+            self._outer._note(signum)
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopFlag]:
-    """Handle SIGINT and SIGTERM inside the block; outside of the main thread nothing is changed."""
-    flag = StopFlag()
-    before: dict[int, object] = {}
+    """Handle SIGINT and SIGTERM inside the block; outside of the main thread nothing is changed.
+
+    Blocks may stand in one another: the signal goes to the inner one, and all know of it.
+    """
+    outer = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
+    flag = StopFlag(outer if isinstance(outer, StopFlag) else None)
+    before: dict[int, Any] = {}
     try:
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+        for signum in (signal.SIGINT, signal.SIGTERM):
             before[signum] = signal.signal(signum, flag.handle)
     except ValueError:
         before = {}
@@ -68,6 +87,6 @@ def stop_on_signals() -> Iterator[StopFlag]:
         yield flag
     finally:
         if before:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            flag.stop_alarm()
         for signum, handler in before.items():
-            signal.signal(signum, handler)  # pyright: ignore[reportArgumentType]
+            signal.signal(signum, handler)

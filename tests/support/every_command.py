@@ -148,13 +148,20 @@ def runs_of(home: Path) -> list[Path]:
 
 
 def outcome(home: Path) -> dict[str, Any]:
-    """What the last run of a home found, its loss traces, and the digest of every file of the home that has no times in it."""
+    """What the last run of a home found, its loss traces, and the digest of every file of the home that has no times in it.
+
+    Of pages, which state when they were made, only that they are there.
+    """
     run = runs_of(home)[-1]
     found: dict[str, Any] = {"result": _result(run, home), "trace": trace(run)}
     for path in files_in(home):
         name = str(path.relative_to(home)).replace(run.name, "RUN")
         if path.name not in BOOKKEEPING | {"result.json"} and not name.startswith(("runs/20", "runs/RUN/checkpoints")):
-            content = path.read_bytes().replace(str(home).encode(), b"HOME").replace(run.name.encode(), b"RUN")
+            content = (
+                b""
+                if path.suffix == ".html"
+                else path.read_bytes().replace(str(home).encode(), b"HOME").replace(run.name.encode(), b"RUN")
+            )
             found[name] = hashlib.sha256(content).hexdigest()
     return found
 

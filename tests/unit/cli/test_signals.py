@@ -79,3 +79,17 @@ def test_long_steps_are_given_twice_their_time(monkeypatch):
         while time.monotonic() - begin < 0.3:
             pass
         assert flag()
+
+
+def test_a_block_around_another_one_knows_of_the_signal_and_the_alarm_of_others_is_left_alone():
+    alarm = signal.getsignal(signal.SIGALRM)
+    with stop_on_signals() as outer:
+        with stop_on_signals() as inner, pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        assert (outer.signum, inner.signum) == (signal.SIGTERM, signal.SIGTERM)
+        with stop_on_signals() as asked:
+            assert not asked()
+            signal.raise_signal(signal.SIGINT)
+            assert signal.getsignal(signal.SIGALRM) == asked.handle
+        assert signal.getsignal(signal.SIGALRM) == alarm
+        assert outer.signum == signal.SIGINT

@@ -1,23 +1,20 @@
-"""Training of image-text models in several processes, and killed with SIGKILL: the same numbers as in one, uninterrupted."""
+"""Training of image-text models in several processes: the same numbers as in one."""
 
 import json
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from child_processes import fork, kill, wait, wait_all
+from child_processes import fork, wait_all
 
 from interp_plugins.datasets.image_text.config import WorldPairs
 from interp_plugins.losses.config import InfoNceLoss, SvdLoss
 from interp_plugins.methods.clip.config import ClipTrainConfig
 from interp_plugins.methods.clip.training import ClipTraining
 from interp_plugins.models.image_text.loading import load_image_text
-from interp_registry.stores.checkpoint import CheckpointStore
 from interp_registry.training.config import TrainingConfig
-from interp_registry.training.loop import Tools, train
 
 pytestmark = pytest.mark.slow
 
@@ -80,26 +77,3 @@ def test_two_processes_have_the_losses_of_one_with_the_whole_batch(tmp_path: Pat
     assert first == pytest.approx(second, rel=1e-6)
     assert first == pytest.approx(whole, rel=2e-5)
     assert abs(whole[3] - whole[0]) > 0.01
-
-
-def test_training_that_was_killed_ends_with_the_weights_of_one_that_was_not(tmp_path: Path):
-    config = config_of(8, 8)
-
-    def run(folder: Path) -> ClipTraining:
-        torch.set_num_threads(1)
-        training = training_of(config)
-        train(training, config.training, 0, Tools(checkpoints=CheckpointStore(folder)))
-        return training
-
-    parts, killed_at = tmp_path / "parts", 0
-    pid, deadline = fork(partial(run, parts)), time.monotonic() + 120
-    while killed_at < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
-        latest = CheckpointStore(parts).latest() if parts.is_dir() else None
-        killed_at = latest.step if latest is not None else 0
-    kill(pid)
-    assert wait(pid) == -9
-    assert 2 <= killed_at < 8
-    resumed, whole = run(parts), run(tmp_path / "whole")
-    for name, value in whole.module.state_dict().items():
-        assert torch.equal(value, resumed.module.state_dict()[name]), name

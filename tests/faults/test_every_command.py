@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from canaries import files_with_canary
 from every_command import COMMANDS, Kitchen, Whole, outcome, runs_of
 from forked_cli import Answer, CommandLine, Server
 from small_disk import small_disk
+from tiers import times
 
 pytestmark = pytest.mark.slow
 
@@ -75,15 +77,16 @@ def disturb(cli: CommandLine, whole: Whole, signum: signal.Signals, moment: floa
     return True
 
 
+@pytest.mark.parametrize("number", range(times(1)))
 def test_a_command_that_is_killed_and_interrupted_ends_as_if_it_had_not_been(
-    whole: Whole, cli_server: Server, folder: Path
+    whole: Whole, cli_server: Server, folder: Path, number: int
 ):
     cli = whole.line(cli_server, folder / "home")
     n_before, chance, span = len(runs_of(cli.home)), random.SystemRandom(), whole.seconds
     left = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
     chance.shuffle(left)
     while left:
-        moment = chance.uniform(0, span / 2)
+        moment = chance.uniform(0, span)
         print(f"{left[0].name} after {moment:.3f} s of {whole.seconds:.3f}")  # noqa: T201 - shown when the test fails
         if disturb(cli, whole, left[0], moment, n_before):
             left.pop(0)
@@ -127,8 +130,9 @@ def check_going_on(cli: CommandLine, whole: Whole, n_before: int, code: int) -> 
     assert found == whole.outcome
 
 
+@pytest.mark.parametrize("number", range(times(1)))
 def test_a_full_disk_is_one_clear_error_and_the_command_goes_on_with_space(
-    whole: Whole, cli_server: Server, tmp_path: Path
+    whole: Whole, cli_server: Server, tmp_path: Path, number: int
 ):
     with small_disk(tmp_path / "disk", 64) as disk:
         cli = whole.line(cli_server, disk.path / "home")
@@ -141,7 +145,10 @@ def test_a_full_disk_is_one_clear_error_and_the_command_goes_on_with_space(
         check_going_on(cli, whole, n_before, answer.code)
 
 
-def test_a_limit_of_the_size_of_files_is_reported_like_a_full_disk(whole: Whole, cli_server: Server, folder: Path):
+@pytest.mark.parametrize("number", range(times(1)))
+def test_a_limit_of_the_size_of_files_is_reported_like_a_full_disk(
+    whole: Whole, cli_server: Server, folder: Path, number: int
+):
     cli = whole.line(cli_server, folder / "home")
     n_before, largest = len(runs_of(cli.home)), max(whole.sizes)
     limit = random.SystemRandom().randrange(400, int(0.9 * largest))
@@ -149,3 +156,7 @@ def test_a_limit_of_the_size_of_files_is_reported_like_a_full_disk(whole: Whole,
     answer = cli(*whole.command.words, file_size=limit)
     check_failure(cli, answer, "File too large")
     check_going_on(cli, whole, n_before, answer.code)
+
+
+def test_no_secret_of_the_environment_is_in_what_a_command_writes(whole: Whole):
+    assert files_with_canary(whole.home) == []

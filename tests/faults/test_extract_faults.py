@@ -1,4 +1,4 @@
-"""``interp extract`` on a full disk and on damaged records, in process."""
+"""``interp extract`` on damaged records, and killed between shards, in process."""
 
 import json
 import os
@@ -11,7 +11,6 @@ import pytest
 import torch
 from child_processes import fork, kill, wait
 from extract_context import Context
-from small_disk import small_disk
 from small_tables import content
 from tiers import counts
 
@@ -50,26 +49,6 @@ def test_a_damaged_record_is_named_and_repair_computes_nothing_again(extraction,
     assert interp([*words, "--repair"]) == 0
     assert content(entry) == whole
     assert {path.name: path.stat().st_mtime_ns for path in entry.glob("shard-*")} == times
-
-
-@pytest.mark.parametrize("left", [0, 30_000, 60_000, 100_000])
-def test_a_full_disk_is_one_clear_error_and_the_same_command_goes_on(extraction, tmp_path: Path, capsys, left: int):
-    assert interp([*extraction, "--out", str(tmp_path / "whole")]) == 0
-    whole = content(entry_of(tmp_path / "whole"))
-    with small_disk(tmp_path / "disk") as disk:
-        home = disk.path / "home"
-        disk.fill(left)
-        capsys.readouterr()
-        assert interp([*extraction, "--out", str(home)]) in (1, 3)
-        said = capsys.readouterr().err
-        assert "No space left on device" in said
-        assert "Traceback" not in said
-        if (home / "store").exists():
-            assert interp(["store", "verify", "--out", str(home)]) == 0
-            assert not list((home / "store").rglob("*.tmp"))
-        disk.clear()
-        assert interp([*extraction, "--out", str(home)]) == 0
-        assert content(entry_of(home)) == whole
 
 
 @pytest.mark.parametrize("kills", counts(8, 40))

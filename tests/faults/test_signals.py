@@ -1,4 +1,7 @@
-"""SIGINT and SIGTERM at any moment of any command that computes: the right exit code, nothing half-written, the way to go on."""
+"""SIGINT and SIGTERM at any moment of long commands as processes of their own, imports included (nightly).
+
+``test_every_command.py`` does the same in CI with every command, in forks of a process that has imported everything.
+"""
 
 import json
 import os
@@ -11,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tiers import times
 
 from interp_cli.__main__ import run as interp
 
@@ -19,6 +23,7 @@ COMMANDS = {
     "extract": ("extract", "lm-d32", "vit-d32", "--dataset", "shapes", "--limit", "1024", "--shard-rows", "16"),
     "align": ("align", "lm-d32", "vit-d32", "--dataset", "shapes", "--permutations", "100000"),
     "demo": ("demo",),
+    "zoo build": ("zoo", "build", "--only", "lm-d32"),
     "bench": ("bench", "clip-bow", "clip-comp"),
     "cuts": ("cuts", "clip-bow", "--limit", "400"),
     "clip": ("clip", "train", "--steps", "5000"),
@@ -87,13 +92,14 @@ def wait_for_progress(run: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
+@pytest.mark.parametrize("number", range(times(1)))
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_at_any_moment_ends_the_command_cleanly(
-    tmp_path: Path, name: str, signum: signal.Signals, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, name: str, signum: signal.Signals, number: int, capsys: pytest.CaptureFixture[str]
 ):
-    chance = random.Random(f"{name} {signum}")
+    chance = random.Random(f"{name} {signum} {number}")
     process = start(tmp_path, *COMMANDS[name])
     run = wait_for_run(tmp_path, process)
     if name.startswith("lens") and signum == signal.SIGTERM:  # the other signal mostly meets imports

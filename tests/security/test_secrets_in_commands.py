@@ -1,24 +1,17 @@
-"""Canaries in the environment are found nowhere in what a command writes or says, whether it goes well or fails."""
+"""Canaries in the environment are found nowhere in what a command writes or says, whether it goes well or fails.
+
+``tests/faults/test_every_command.py`` looks for them in what each command that computes leaves behind.
+"""
 
 from pathlib import Path
 
 import pytest
+from canaries import CANARY, ENVIRONMENT, files_with_canary
 from forked_cli import CommandLine
 
-CANARY = "canary-7f3a91bd55e0"
-ENVIRONMENT = {
-    **dict.fromkeys(
-        ("HF_TOKEN", "WANDB_API_KEY", "TRACKIO_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "MYSQL_PWD"),
-        CANARY,
-    ),
-    "HF_ENDPOINT": f"http://me:{CANARY}@127.0.0.1:9",
-    "HTTPS_PROXY": f"http://me:{CANARY}@127.0.0.1:9",
-}
 QUIET = ("--progress", "none")
 COMMANDS = {
     "extract": ("extract", "lm-d32", "--limit", "8", *QUIET),
-    "align": ("align", "lm-d32", "vit-d32", "--limit", "32", *QUIET),
-    "lens dump": ("lens", "dump", "lm-d32", "--limit", "8", "--no-report", *QUIET),
     "a model that cannot be had": ("extract", f"nobody/{CANARY}", "--debug", *QUIET),
     "a model at an address": ("extract", f"https://me:{CANARY}@host/model", *QUIET),
     "a file at an address": ("align", f"https://me:{CANARY}@host/a.npy", "b.npy", *QUIET),
@@ -56,7 +49,5 @@ def test_no_command_writes_or_says_a_secret(cli: CommandLine, tmp_path: Path):
         codes[name] = answer.code
         told += [f"{name}: {line}" for line in answer.text.splitlines() if CANARY in line]
     assert codes == {name: CODES.get(name, 0) for name in COMMANDS}
-    written = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(written) > 20
-    assert [str(path) for path in written if CANARY.encode() in path.read_bytes() or CANARY in path.name] == []
+    assert files_with_canary(tmp_path) == []
     assert told == []

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from canaries import CANARY, ENVIRONMENT
 from forked_cli import CommandLine, Server
 
 QUIET = ("--device", "cpu", "--json", "--progress", "none")
@@ -78,6 +79,7 @@ class Whole:
     Attributes:
         command: The command.
         prepared: A home in which all that it needs has run.
+        home: The same after the command.
         seconds: How long it takes.
         outcome: What it leaves behind.
         sizes: Bytes of each file that it wrote and that has the same size each time.
@@ -86,6 +88,7 @@ class Whole:
 
     command: Command
     prepared: Path
+    home: Path
     seconds: float
     outcome: dict[str, Any]
     sizes: list[int]
@@ -119,13 +122,14 @@ class Kitchen:
         prepared.mkdir(exist_ok=True)
         shutil.copytree(prepared, home)
         begin = time.monotonic()
-        answer = CommandLine(self.server, home)(*command.words)
+        answer = CommandLine(self.server, home)(*command.words, **ENVIRONMENT)
         assert answer.code == 0, answer.text
+        assert CANARY not in answer.text
         seconds = time.monotonic() - begin
         before = {path.relative_to(prepared) for path in files_in(prepared)}
         written = [path.stat() for path in _of_one_size(home) if path.relative_to(home) not in before]
         sizes, blocks = [one.st_size for one in written], sum(one.st_blocks * 512 for one in written)
-        return Whole(command, prepared, seconds, outcome(home), sizes, blocks)
+        return Whole(command, prepared, home, seconds, outcome(home), sizes, blocks)
 
 
 BOOKKEEPING = {"config.yaml", "environment.json", "events.jsonl", "record.json", "seal.json", "state.json"}

@@ -1,12 +1,9 @@
 """A world of a few scenes, for tests that start a training; measurements that pass every threshold."""
 
-from dataclasses import replace
-from types import MappingProxyType
-
 import pytest
 import torch
+from small_world import shrink_world
 
-from interp_plugins.embedded.world import grammar, sampling
 from interp_plugins.embedded.zoo import INIT_SUFFIX, names
 from interp_plugins.embedded.zoo.measuring import ClipScores
 from interp_plugins.embedded.zoo.verifying import Alignment, Measurements
@@ -15,9 +12,7 @@ from interp_plugins.embedded.zoo.verifying import Alignment, Measurements
 @pytest.fixture
 def small_world(monkeypatch):
     """Training sets of 60 scenes in place of 12,000."""
-    small = MappingProxyType({**sampling.SPLITS, "train": replace(sampling.SPLITS["train"], size=60)})
-    monkeypatch.setattr(sampling, "SPLITS", small)
-    monkeypatch.setattr(grammar, "SPLITS", small)
+    shrink_world(monkeypatch)
 
 
 SIZES = {"lm-d32": 0.065, "lm-d64": 0.075, "lm-d96": 0.08, "lm-d128": 0.09}

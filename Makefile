@@ -1,4 +1,4 @@
-.PHONY: install install-dev check type format test test-all nightly floors pages docs lock
+.PHONY: install install-dev check type format test test-all faults faults-waiting faults-commands faults-rest nightly floors pages docs lock
 
 RUN = uv run
 
@@ -27,6 +27,24 @@ test:               ## fast tests: at most six minutes on two cores
 
 test-all:           ## the slow ones too
 	$(RUN) pytest -m "not nightly"
+
+# Three processes: one mostly waits for a cluster and for time limits, one runs every command, one has the soak and what is left.
+WAITING = tests/faults/launch tests/faults/test_hanging_hub.py tests/faults/test_hanging_plugins.py
+COMMANDS = tests/faults/test_every_command.py tests/faults/test_training_killed.py
+MARK = not nightly
+FAULTS = OMP_NUM_THREADS=1 $(RUN) pytest -q -m "$(MARK)"
+
+faults:             ## faults and security but the night's: at most six minutes on two cores
+	$(MAKE) --no-print-directory -j3 --output-sync=target faults-waiting faults-commands faults-rest
+
+faults-waiting:
+	$(FAULTS) $(WAITING)
+
+faults-commands:
+	$(FAULTS) $(COMMANDS)
+
+faults-rest:
+	$(FAULTS) tests/faults tests/security $(addprefix --ignore=,$(WAITING) $(COMMANDS))
 
 nightly:            ## faults and security, floors and known holes: every tier, ten times the counts; some hours
 	$(RUN) pytest --nightly tests/faults tests/security

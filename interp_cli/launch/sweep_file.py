@@ -33,6 +33,7 @@ __all__ = ["MAX_POINTS", "Range", "Sweep", "SweepSettings", "Values", "read_swee
 MAX_POINTS = 100_000
 """Most points of a sweep, per experiment."""
 
+_LARGEST_SEED = 2**31 - 1  # the generators take 32 bits, and later processes add to it
 _DISCRIMINATORS = ("type", "classname", "name")
 _RANGE_KEYS = frozenset({"min", "max", "log", "step", "int"})
 _METHODS = ("grid", "random", "tpe")
@@ -198,11 +199,10 @@ class _Reader:
         for name, allowed in (("method", _METHODS), ("goal", _GOALS)):
             if getattr(settings, name) not in allowed:
                 raise UnknownNameError(f"{name} of a sweep", str(getattr(settings, name)), allowed, str(self.path))
-        for name in ("n_points", "seed"):
-            if not isinstance(getattr(settings, name), int) or getattr(settings, name) < 0:
-                raise self.wrong(f"sweep.{name}", f"{getattr(settings, name)!r} is no whole number", "write 0 or more")
-        if settings.n_points > MAX_POINTS:
-            raise self.wrong("sweep.n_points", f"{settings.n_points} points are too many", f"at most {MAX_POINTS}")
+        for name, most in (("n_points", MAX_POINTS), ("seed", _LARGEST_SEED)):
+            value = getattr(settings, name)
+            if not isinstance(value, int) or not 0 <= value <= most:
+                raise self.wrong(f"sweep.{name}", f"{value!r} is no whole number from 0 to {most}", "write one")
         return settings
 
     def block(self, name: str, data: Any) -> dict[str, Values | Range]:

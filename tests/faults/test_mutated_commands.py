@@ -272,10 +272,11 @@ def test_what_mutations_found_is_refused(desk):
     "text",
     [
         "sweep: {method: random, n_points: 1000000000000}\nglobal: {alpha: {min: 0.1, max: 0.2}}",
+        "sweep: {method: random, n_points: 3, seed: 1000000000000}\nglobal: {alpha: {min: 0.1, max: 0.2}}",
         "global: {seed: {values: [2026-01-01]}}",
     ],
 )
-def test_a_sweep_without_end_or_without_a_type_is_refused(desk, text):
+def test_a_sweep_without_end_with_a_seed_too_large_or_without_a_type_is_refused(desk, text):
     Path("sweep.yaml").write_text(text)
     said = check(["sweep", "sweep.yaml", "--dry-run", "--launcher", "print", "--", "align", "lm-d32", "lm-d64"], (2,))
-    assert "1000000000000 points are too many" in said.err or "'2026-01-01' is no whole number" in said.err
+    assert "1000000000000 is no whole number from 0 to" in said.err or "'2026-01-01' is no whole number" in said.err

@@ -23,6 +23,10 @@ _LEAST_SECONDS, _MOST_SECONDS = 10.0, 600.0
 """Limits of the time in which a stage that asks whether to stop must ask again."""
 
 
+_SOON = 0.01
+"""Seconds after which an interruption is tried again that fell into a destructor."""
+
+
 class StopFlag:
     """Set by the first signal while somebody asks; else, by a second signal, and when nobody asks in time, the run is interrupted.
 
@@ -46,15 +50,23 @@ class StopFlag:
         self.stop_alarm()
         return self.signum is not None
 
-    def handle(self, signum: int, _: FrameType | None) -> None:
+    def handle(self, signum: int, frame: FrameType | None) -> None:
         """Take a signal, or the alarm that was set by the first one."""
         first = self.signum is None
         if signum != signal.SIGALRM:
             self._note(signum)
-        if not (first and time.monotonic() - self._asked_at < self._seconds):
+        if first and time.monotonic() - self._asked_at < self._seconds:
+            self._set_alarm(self._seconds)
+        elif _in_destructor(frame):
+            self._set_alarm(_SOON)
+        else:
             raise _Interrupted
-        self._alarm_before = signal.signal(signal.SIGALRM, self.handle)
-        signal.setitimer(signal.ITIMER_REAL, self._seconds)
+
+    def _set_alarm(self, seconds: float) -> None:
+        before = signal.signal(signal.SIGALRM, self.handle)
+        if self._alarm_before is None:
+            self._alarm_before = before
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
     def stop_alarm(self) -> None:
         """Take back the alarm, if the first signal set one."""
@@ -67,6 +79,13 @@ class StopFlag:
         self.signum = signum
         if self._outer is not None:
             self._outer._note(signum)
+
+
+def _in_destructor(frame: FrameType | None) -> bool:
+    """Whether an exception would be lost: Python prints what a ``__del__`` raises and goes on."""
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is not None
 
 
 @contextmanager

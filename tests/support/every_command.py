@@ -173,11 +173,13 @@ def outcome(home: Path) -> dict[str, Any]:
 def _result(run: Path, home: Path) -> dict[str, Any]:
     text = (run / "result.json").read_text().replace(str(home), "HOME").replace(run.name, "RUN")
     result = json.loads(text)
-    for key in ("sha256", "cpu_seconds"):
+    del result["sha256"]
+    for key in ("cpu_seconds", "extracted", "present"):  # the last two: how much an earlier run had kept
+        result["scalars"].pop(key, None)
         result.pop(key, None)
     for table in result["tables"]:
-        timed = [i for i, column in enumerate(table["columns"]) if "seconds" in column or column == "s"]
-        table["rows"] = [[cell for i, cell in enumerate(row) if i not in timed] for row in table["rows"]]
+        lasting = [i for i, column in enumerate(table["columns"]) if column not in ("state", "seconds")]
+        table["rows"] = [[row[i] for i in lasting] for row in table["rows"]]
     return result
 
 

@@ -93,3 +93,15 @@ def test_a_block_around_another_one_knows_of_the_signal_and_the_alarm_of_others_
             assert signal.getsignal(signal.SIGALRM) == asked.handle
         assert signal.getsignal(signal.SIGALRM) == alarm
         assert outer.signum == signal.SIGINT
+
+
+def test_an_interruption_that_falls_into_a_destructor_comes_right_after_it():
+    class Signalled:
+        def __del__(self):
+            signal.raise_signal(signal.SIGTERM)
+
+    with stop_on_signals() as flag:
+        Signalled()  # an exception that was lost in it would fail this test as a warning
+        assert flag.signum == signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(5)

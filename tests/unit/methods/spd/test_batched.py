@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from packaging.version import Version
 from torch.testing import assert_close
 
 from interp_plugins.methods.spd import loss_config as losses
@@ -50,6 +51,11 @@ def compare(config, problem, points):
     return found
 
 
+@pytest.mark.xfail(
+    Version(torch.__version__) < Version("2.11"),
+    reason="there a product of several matrices rounds otherwise than single ones, and Adam's first step has the size of the rate "
+    "however small a gradient is: gates with a gradient near zero go the other way from the first step on",
+)
 @pytest.mark.parametrize("skip", [True, False])
 def test_runs_side_by_side_equal_runs_alone(tiny, skip):
     config, problem = tiny

@@ -5,6 +5,7 @@ from pathlib import Path
 from string import Template
 
 from interp_registry.errors import UnknownNameError, UsageError
+from interp_registry.stores.artifact import make_folder, whole_folder
 
 __all__ = ["KINDS", "write_plugin"]
 
@@ -28,6 +29,7 @@ def write_plugin(name: str, kind: str, folder: Path) -> list[Path]:
 
     Raises:
         UsageError: The name cannot be one, the kind does not exist, or the folder is there already.
+        ResourceError: The folder cannot be written; nothing is left in it.
     """
     if kind not in KINDS:
         raise UnknownNameError("kind of plugin", kind, KINDS, "--kind")
@@ -45,14 +47,14 @@ def write_plugin(name: str, kind: str, folder: Path) -> list[Path]:
         f"src/{module}/implementation.py": f"{kind}_implementation.py",
         "tests/test_contract.py": f"{kind}_test.py",
     }
-    written: list[Path] = []
-    for target, template in files.items():
-        path = package / target
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = (_TEMPLATES / f"{template}.txt").read_text(encoding="utf-8")
-        path.write_text(Template(text).substitute(words), encoding="utf-8")
-        written.append(path)
-    return written
+    make_folder(folder)
+    with whole_folder(package) as fresh:
+        for target, template in files.items():
+            path = fresh / target
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = (_TEMPLATES / f"{template}.txt").read_text(encoding="utf-8")
+            path.write_text(Template(text).substitute(words), encoding="utf-8")
+    return [package / target for target in files]
 
 
 def _class_name(name: str) -> str:

@@ -157,3 +157,38 @@ def test_a_limit_of_the_size_of_files_is_reported_like_a_full_disk(
 
 def test_no_secret_of_the_environment_is_in_what_a_command_writes(whole: Whole):
     assert files_with_canary(whole.home) == []
+
+
+SHELL = {
+    "report": ("report", "last", "--to", "{disk}/page"),
+    "export": ("export", "{key}", "--to", "{disk}/exported"),
+    "import": ("import", "platonic-pt", "{outside}"),
+    "sweep": ("sweep", "{outside}/sweep.yaml", "--launcher", "print", "--", "align", "lm-d32", "vit-d32"),
+    "launch": ("launch", "print", "--", "align", "lm-d32", "vit-d32"),
+    "config": ("config", "set", "device", "cpu"),
+    "plugins": ("plugins", "new", "mine", "--kind", "metric", "--in", "{disk}"),
+    "runs": ("runs", "rerun", "last"),
+}
+"""Commands of the shell that write."""
+
+
+@pytest.mark.parametrize("name", SHELL)
+def test_a_command_of_the_shell_on_a_full_disk_is_one_clear_error(
+    kitchen: Kitchen, cli_server: Server, tmp_path: Path, name: str
+):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "sweep.yaml").write_text("global: {topk: {values: [5, 8]}}")
+    with small_disk(tmp_path / "disk", 64) as disk:
+        cli = CommandLine(cli_server, disk.path / "home")
+        shutil.copytree(kitchen.whole("align").home, cli.home)
+        key = next((cli.home / "store" / "features").glob("lm-d32-*")).name
+        assert cli("export", key, "--format", "platonic-pt", "--to", outside).code == 0
+        words = [word.format(disk=disk.path, outside=outside, key=key) for word in SHELL[name]]
+        settings = {"INTERP_CONFIG": str(disk.path / "settings" / "config.yaml")}
+        disk.fill()
+        check_failure(cli, cli(*words, **settings), "No space left on device")
+        disk.clear()
+        for line in (words, ("runs", "list"), ("launch", "list")):
+            answer = cli(*line, **settings)
+            assert answer.code == 0, answer.text

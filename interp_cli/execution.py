@@ -23,7 +23,7 @@ from interp_registry.errors import InterruptedRunError, PluginError, ResourceErr
 from interp_registry.events import EventSink, FanOut, JsonlSink, NullSink
 from interp_registry.stores.artifact import resource_error
 from interp_registry.stores.home import Layout, layout
-from interp_registry.stores.run import Run, RunStore
+from interp_registry.stores.run import Run, RunState, RunStore
 
 __all__ = [
     "Outcome",
@@ -264,6 +264,8 @@ def _as_error(err: BaseException, run: Run, shell: _Shell) -> BaseException:
 
 def _resume_hint(run: Run, options: StageOptions) -> str:
     where = f" --out {options.out}" if options.out else ""
+    if run.state is RunState.DONE:
+        return f"the run is done; its report is written by: interp report {run.id}{where}"
     return f"go on with: interp runs resume {run.id}{where}"
 
 

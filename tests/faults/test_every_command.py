@@ -50,15 +50,22 @@ def check_interrupted(cli: CommandLine, answer: Answer, began: bool) -> None:
     assert answer.err.startswith("error interrupted\n")
     assert "Traceback" not in answer.err
     if began:
-        listed = json.loads(cli("runs", "list", "--json").out.splitlines()[-1])["runs"]
-        run = runs_of(cli.home)[-1].name
-        assert {one["run"]: one["state"] for one in listed}[run] == "interrupted"
-        assert f"interp runs resume {run}" in answer.err
+        state, run = last_run(cli)
+        assert state in ("interrupted", "done")
+        assert f"interp {'report' if state == 'done' else 'runs resume'} {run}" in answer.err
     assert not list(cli.home.rglob("*.tmp*"))
 
 
+def last_run(cli: CommandLine) -> tuple[str, str]:
+    """State and id of the last run that is no part of another; empty when there is none."""
+    listed = json.loads(cli("runs", "list", "--json").out.splitlines()[-1])["runs"]
+    states = {one["run"]: one["state"] for one in listed}
+    runs = runs_of(cli.home)
+    return (states[runs[-1].name], runs[-1].name) if runs else ("", "")
+
+
 def disturb(cli: CommandLine, whole: Whole, signum: signal.Signals, moment: float, n_before: int) -> bool:
-    """Send a signal at a moment; false when the command had ended before."""
+    """Send a signal at a moment; false when the command had ended before, or had only its report to write."""
     words, n_runs = going_on(cli, whole, n_before), len(runs_of(cli.home))
     running = cli.start(*words)
     time.sleep(moment)
@@ -74,7 +81,7 @@ def disturb(cli: CommandLine, whole: Whole, signum: signal.Signals, moment: floa
     elif signum != signal.SIGKILL:
         check_interrupted(cli, answer, len(runs_of(cli.home)) > n_runs)
     check_whole(cli)
-    return True
+    return len(runs_of(cli.home)) == n_before or last_run(cli)[0] != "done"
 
 
 @pytest.mark.parametrize("number", range(times(1)))
@@ -111,12 +118,10 @@ def check_failure(cli: CommandLine, answer: Answer, reason: str) -> None:
 
 def check_going_on(cli: CommandLine, whole: Whole, n_before: int, code: int) -> None:
     """With space the same is found as without the fault; a run that lacks only its report gets it by itself."""
-    runs = runs_of(cli.home)
-    listed = json.loads(cli("runs", "list", "--json").out.splitlines()[-1])["runs"]
-    states = {one["run"]: one["state"] for one in listed}
-    done = len(runs) > n_before and states[runs[-1].name] == "done"
+    state, run = last_run(cli)
+    done = len(runs_of(cli.home)) > n_before and state == "done"
     if done and code == 1:
-        assert cli("report", runs[-1].name).code == 0
+        assert cli("report", run).code == 0
         found = outcome(cli.home)
         assert {name: found[name] for name in whole.outcome if name in found} == {
             name: value for name, value in whole.outcome.items() if "report" not in name

@@ -41,6 +41,8 @@ def run(argv: Sequence[str]) -> int:
     with stop_on_signals() as flag:
         try:
             code = _run_application(words)
+        except InterruptedRunError as err:  # whoever raised it may not know which signal came
+            return _report(InterruptedRunError(flag.signum or err.signum, err.hint))
         except Exception as err:  # noqa: BLE001 - the outermost seam: users see messages, not tracebacks
             return _report(err)
         except KeyboardInterrupt:

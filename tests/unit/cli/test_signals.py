@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from interp_cli.__main__ import run
 from interp_cli.signals import stop_on_signals
+from interp_registry.errors import InterruptedRunError
 
 _PROGRAM = """
 import os, signal, sys
+from interp_cli.__main__ import run
 from interp_cli.signals import stop_on_signals
+from interp_registry.errors import InterruptedRunError
 
 try:
     with stop_on_signals():
@@ -105,3 +109,15 @@ def test_an_interruption_that_falls_into_a_destructor_comes_right_after_it():
         assert flag.signum == signal.SIGTERM
         with pytest.raises(KeyboardInterrupt):
             time.sleep(5)
+
+
+def test_the_exit_code_is_of_the_signal_that_came_whatever_noticed_it(monkeypatch, capsys):
+    def interrupted():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt as err:
+            raise InterruptedRunError(signal.SIGINT, "a plugin was being loaded") from err
+
+    monkeypatch.setattr("interp_cli.app.build_app", interrupted)
+    assert run(["runs", "list"]) == 143
+    assert "a plugin was being loaded" in capsys.readouterr().err

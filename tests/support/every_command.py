@@ -137,8 +137,8 @@ BOOKKEEPING = {"config.yaml", "environment.json", "events.jsonl", "record.json",
 
 
 def files_in(home: Path) -> list[Path]:
-    """All files of a home."""
-    return [path for path in home.rglob("*") if path.is_file()]
+    """All files of a home but what a killed process was writing."""
+    return [path for path in home.rglob("*") if path.is_file() and ".tmp" not in str(path.relative_to(home))]
 
 
 def _of_one_size(home: Path) -> list[Path]:

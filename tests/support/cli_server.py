@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 
 
@@ -81,6 +82,7 @@ def run(request: dict, interp) -> None:
 
         traceback.print_exc()
     finally:
+        threading._shutdown()  # as at the end of every process: threads that write finish what they have begun
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -109,6 +109,11 @@ class Context:
 
         return self.options.offline or user_config().offline or os.environ.get("HF_HUB_OFFLINE") == "1"
 
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the run's artifacts."""
+        return Processes.from_environment().is_main
+
     @cached_property
     def accelerator(self) -> "Accelerator":
         """Accelerate's Accelerator; the CPU is forced when that is the device."""

@@ -324,6 +324,7 @@ class FakeContext:
         self.device = "cpu"
         self.offline = True
         self.stopping = False
+        self.is_main = True
         self.events = MemorySink()
         self.catalog = Catalog(())
         self.cache = folder / "cache"

@@ -159,6 +159,11 @@ class RunContext(Protocol):
         ...
 
     @property
+    def is_main(self) -> bool:
+        """Whether this process writes the run's artifacts: of several that share the work, one does. All return the result."""
+        ...
+
+    @property
     def accelerator(self) -> "Accelerator":
         """Accelerate's Accelerator for the devices and processes at hand."""
         ...

@@ -29,6 +29,7 @@ __all__ = [
     "collect_garbage",
     "commit",
     "make_folder",
+    "remove_folder",
     "replace",
     "replace_text",
     "resource_error",
@@ -42,6 +43,7 @@ __all__ = [
 _LOG = logging.getLogger(__name__)
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF})
+_NOT_EMPTY = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NUMBERED = re.compile(r"\(os error (\d+)\)")
 _TEMPORARY = re.compile(r"\.(?P<final>.+)\.(?P<host>[A-Za-z0-9-]+)\.(?P<pid>\d+)\.[0-9a-f]{8}\.tmp", re.DOTALL)
@@ -86,10 +88,13 @@ def replace_text(final: Path, text: str) -> None:
 
 
 @contextmanager
-def whole_folder(final: Path) -> Iterator[Path]:
-    """A folder to write into, which becomes ``final`` at the end of the block, or is removed if the block fails.
+def whole_folder(final: Path, replaced: bool = True) -> Iterator[Path]:
+    """A folder to write into, which is synced and becomes ``final`` at the end of the block, or is removed if the block fails.
 
-    For libraries that write a folder of files by themselves. A folder that is there already is replaced, not mixed with.
+    Args:
+        final: The folder's name; its parent exists.
+        replaced: Whether a folder of that name that is there already gives way, as a whole and with nothing in its place for a
+            moment; else it is kept and what was written is thrown away.
 
     Raises:
         ResourceError: As for :func:`commit`.
@@ -97,14 +102,50 @@ def whole_folder(final: Path) -> Iterator[Path]:
     temporary = temporary_name(final)
     with translated(final):
         try:
-            temporary.mkdir()
+            os.mkdir(temporary)  # noqa: PTH102 - see replace
             yield temporary
-            if final.exists():
-                shutil.rmtree(final)
-            temporary.rename(final)
+            _sync_all(temporary)
+            while not _renamed(temporary, final) and replaced:
+                with suppress(FileNotFoundError):  # another writer was quicker
+                    _remove(final)
             sync_folder(final.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder so that nobody ever sees half of it.
+
+    Raises:
+        ResourceError: As for :func:`commit`.
+    """
+    with translated(folder):
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    hidden = temporary_name(folder)
+    os.rename(folder, hidden)  # noqa: PTH104
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _renamed(temporary: Path, final: Path) -> bool:
+    """Give a finished folder its name; False when there is a folder of that name, with something in it."""
+    try:
+        os.rename(temporary, final)  # noqa: PTH104
+    except OSError as err:
+        if err.errno not in _NOT_EMPTY:
+            raise
+        return False
+    return True
+
+
+def _sync_all(folder: Path) -> None:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(parent, name), "rb") as file:  # noqa: PTH118, PTH123
+                os.fsync(file.fileno())
+        sync_folder(Path(parent))
 
 
 @contextmanager

@@ -13,16 +13,14 @@ takes for a checkpoint. Equal states give equal bytes.
 
 import logging
 import math
-import os
 import re
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from interp_registry.errors import CorruptError, DataError, ResourceError, UsageError
-from interp_registry.stores.artifact import make_folder, sync_folder, temporary_name, translated
+from interp_registry.stores.artifact import make_folder, remove_folder, whole_folder
 from interp_registry.stores.hashing import hash_file
 from interp_registry.stores.keys import Json
 from interp_registry.stores.records import read_record, record_bytes
@@ -136,26 +134,20 @@ class CheckpointStore:
         """
         final = make_folder(self.folder) / f"step-{step:08d}"
         plain = _plain(state, "state", {})
-        temporary = temporary_name(final)
-        with translated(final):
-            try:
-                os.mkdir(temporary)  # noqa: PTH102 - system calls one by one through os, as in artifact
-                self._write(temporary, weights, plain, {"step": step, "metric": _finite(metric)})
-                _settle(temporary, final)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+        with whole_folder(final, replaced=False) as fresh:
+            self._write(fresh, weights, plain, {"step": step, "metric": _finite(metric)})
         saved = Checkpoint.open(final)
         self._prune()
         return saved
 
     @staticmethod
     def _write(folder: Path, weights: Mapping[str, "Tensor"], state: Any, facts: Mapping[str, Json]) -> None:
-        _write_file(folder / _WEIGHTS, lambda file: write_shard(file, weights, {}))
-        _write_file(folder / _STATE, lambda file: _save_state(state, file))
+        with (folder / _WEIGHTS).open("w+b") as file:
+            write_shard(file, weights, {})
+        with (folder / _STATE).open("w+b") as file:
+            _save_state(state, file)
         files = {name: [(folder / name).stat().st_size, hash_file(folder / name)] for name in (_WEIGHTS, _STATE)}
-        record = record_bytes({"format": 1, **facts, "files": files})
-        _write_file(folder / _RECORD, lambda file: file.write(record))
-        sync_folder(folder)
+        (folder / _RECORD).write_bytes(record_bytes({"format": 1, **facts, "files": files}))
 
     def steps(self) -> list[int]:
         """Steps of the checkpoints, in order; half-written ones are not among them."""
@@ -199,7 +191,7 @@ class CheckpointStore:
         """Remove corrupt checkpoints; return what was wrong with them."""
         damaged = self._damaged()
         for step, _ in damaged:
-            _remove(self._path(step))
+            remove_folder(self._path(step))
         return [message for _, message in damaged]
 
     def _damaged(self) -> list[tuple[int, str]]:
@@ -229,7 +221,7 @@ class CheckpointStore:
         for step in steps:
             if step not in kept:
                 try:
-                    _remove(self._path(step))
+                    remove_folder(self._path(step))
                 except ResourceError as err:
                     _LOG.warning("a checkpoint that is no longer needed stays: %s", err.message)
 
@@ -242,31 +234,6 @@ def _save_state(state: Any, file: BinaryIO) -> None:
     except RuntimeError as err:
         cause = err.__context__  # torch hides the error of a full disk behind one of its own
         raise cause if isinstance(cause, OSError) else err from err
-
-
-def _write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    with path.open("w+b") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _settle(temporary: Path, final: Path) -> None:
-    """Give a finished folder its name; a checkpoint of the same step that is there already is kept."""
-    try:
-        os.rename(temporary, final)  # noqa: PTH104
-    except OSError:
-        if not (final / _RECORD).exists():
-            raise
-    sync_folder(final.parent)
-
-
-def _remove(path: Path) -> None:
-    """Remove a checkpoint so that nobody ever sees half of it."""
-    hidden = temporary_name(path)
-    with translated(path):
-        os.rename(path, hidden)  # noqa: PTH104
-    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _finite(metric: float | None) -> float | None:

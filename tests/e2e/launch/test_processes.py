@@ -1,6 +1,7 @@
 """Several processes for one command."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,3 +31,15 @@ def test_another_number_than_asked_for_is_refused(interp: Any) -> None:
     answer = interp("total", "--num-processes", "2", "--device", "cpu", "--no-report", **alone)
     assert answer.returncode == 1
     assert "--num-processes 2 was asked for, but 1 run" in answer.stderr
+
+
+def test_of_two_processes_one_writes_the_trained_model(interp: Any) -> None:
+    words = ("clip", "train", "clip-bow-init", "--steps", "2", "--batch-size", "8", "--n-validation", "16")
+    words += ("--dataset.n", "64", "--test.n", "16")
+    answer = interp(*words, "--num-processes", "2", "--device", "cpu", "--json", "--no-report")
+    assert answer.returncode == 0, answer.stderr
+    model, history = (Path(path) for path in json.loads(answer.stdout)["artifacts"])
+    assert list(model.parent.glob(".*.tmp")) == []
+    assert {"model.safetensors", "config.json", "tokenizer.json"} <= {path.name for path in model.iterdir()}
+    assert json.loads(history.read_text())
+    assert interp("bench", str(model), "--datasets", "shapes-twins", "--limit", "16", "--device", "cpu").returncode == 0

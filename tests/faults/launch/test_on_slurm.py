@@ -206,7 +206,7 @@ def test_extraction_on_slurm_interrupted_and_requeued_equals_a_local_run(slurm: 
     if folder.ended(0) is None:
         slurm.restart_now(f"{job}_0")
     _wait(lambda: _all_ended(folder, 2), 120)
-    assert counts(task_states(folder)) == {"done": 2}
+    assert counts(task_states(folder)) == {"done": 2}, [ended.error for ended in folder.all_ended().values()]
     assert folder.ended(0).generation == 2
     assert len(_shards(here)) >= 2
     assert _shards(there) == _shards(here)

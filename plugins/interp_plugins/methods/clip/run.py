@@ -50,13 +50,13 @@ def train_clip(config: ClipTrainConfig, ctx: RunContext) -> Result:
 def _stored(
     training: ClipTraining, held_out: HeldOut, summary: TrainingSummary, values: dict[str, float], ctx: RunContext
 ) -> Result:
-    folder = ctx.run.artifact("model")
-    with _quiet(), whole_folder(folder) as fresh:
-        training.module.save_pretrained(fresh)
-        training.model.tokenizer.save_pretrained(fresh)
-        training.model.image_processor.save_pretrained(fresh)
-    history = ctx.run.artifact("history.json")
-    replace_text(history, json.dumps(training.history, indent=2) + "\n")
+    folder, history = ctx.run.artifact("model"), ctx.run.artifact("history.json")
+    if ctx.is_main:
+        with _quiet(), whole_folder(folder) as fresh:
+            training.module.save_pretrained(fresh)
+            training.model.tokenizer.save_pretrained(fresh)
+            training.model.image_processor.save_pretrained(fresh)
+        replace_text(history, json.dumps(training.history, indent=2) + "\n")
     shown = HeldOut(held_out.images[:N_SHOWN], held_out.texts[:N_SHOWN])
     images, texts = training.embeddings(shown)
     similarity = images.double() @ texts.double().T

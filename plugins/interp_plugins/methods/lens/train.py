@@ -45,7 +45,7 @@ def run(config: LensTrainConfig, ctx: RunContext) -> Result:
     if summary is not None:
         facts["steps"] = summary.steps
     folder = ctx.run.artifact("lens/lens.json").parent
-    if int(os.environ.get("RANK", "0")) == 0:
+    if ctx.is_main:
         save_lens(folder, lens, config.method, model, dump, facts)
     result = _result(lens, summary, dump, state, folder)
     if fitted:

@@ -170,11 +170,17 @@ def test_a_terminated_task_is_given_back_with_exit_code_143(request_for) -> None
 
 
 def test_at_the_time_limit_the_queue_is_asked_to_start_the_task_again(request_for, tmp_path: Path) -> None:
-    done = submit(request_for(["sleep", "sleep"], PrintLauncherConfig()))
-    for task, (word, code, state) in enumerate([("true", 85, None), ("false", 1, "failed")]):
+    killed = [
+        sys.executable,
+        "-c",
+        "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
+    ]  # with its job, as SLURM does
+    cases = [(["true"], 85, None), (["false"], 1, "failed"), (killed, 85, None)]
+    done = submit(request_for(["sleep"] * len(cases), PrintLauncherConfig()))
+    for task, (words, code, state) in enumerate(cases):
         (request_for.out / "asleep").unlink(missing_ok=True)
         done.folder.update(
-            launcher={"name": "print", "config": {"type": "print"}, "requeue_command": [word, "${INTERP_JOB_ID}"]}
+            launcher={"name": "print", "config": {"type": "print"}, "requeue_command": [*words, "${INTERP_JOB_ID}"]}
         )
         process = subprocess.Popen(
             [sys.executable, "-m", "interp_cli.launch.run_task", str(done.folder.path), str(task)],

@@ -2,12 +2,23 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from interp_registry.errors import ResourceError
-from interp_registry.stores.artifact import commit, make_folder, replace, stale, temporary_name
+from interp_registry.stores.artifact import (
+    commit,
+    make_folder,
+    remove_folder,
+    replace,
+    replace_text,
+    resource_error,
+    stale,
+    temporary_name,
+    whole_folder,
+)
 from interp_registry.stores.liveness import host_name
 
 
@@ -96,3 +107,109 @@ def test_a_temporary_name_says_who_writes_and_is_stale_when_that_process_is_gone
     assert stale(tmp_path / name.replace(f".{os.getpid()}.", ".4194304."))
     assert not stale(tmp_path / name.replace(host_name(), "elsewhere"))
     assert not stale(tmp_path / "shard-00000.safetensors")
+
+
+def fill(final: Path, text: str, **how: bool) -> None:
+    with whole_folder(final, **how) as fresh:
+        (fresh / "inner").mkdir()
+        (fresh / "inner" / text).write_text(text)
+
+
+def texts(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path):
+    for text in ("one", "two"):
+        fill(tmp_path / "a", text)
+        assert texts(tmp_path) == [text]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_folder_that_is_there_is_kept_if_that_is_asked_for(tmp_path: Path):
+    fill(tmp_path / "a", "one", replaced=False)
+    fill(tmp_path / "a", "two", replaced=False)
+    assert texts(tmp_path) == ["one"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_block_that_fails_leaves_the_folder_that_was_there(tmp_path: Path):
+    def fail(folder: Path) -> None:
+        (folder / "half").touch()
+        raise KeyError("mine")
+
+    fill(tmp_path / "a", "one")
+    with pytest.raises(KeyError, match="mine"), whole_folder(tmp_path / "a") as fresh:
+        fail(fresh)
+    assert texts(tmp_path) == ["one"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_another_writer_at_the_same_time_is_no_error(tmp_path: Path, monkeypatch):
+    """The other one puts its folder there after ours was found to be in the way, and takes it away before we can."""
+    real, others = os.rename, iter(("appears", "vanishes"))
+
+    def rename(old: Path, new: Path) -> None:
+        what = next(others, None)
+        if what == "appears":
+            (tmp_path / "a").mkdir()
+            (tmp_path / "a" / "theirs").touch()
+        elif what == "vanishes":
+            (tmp_path / "a" / "theirs").unlink()
+            (tmp_path / "a").rmdir()
+        real(old, new)
+
+    monkeypatch.setattr(os, "rename", rename)
+    fill(tmp_path / "a", "ours")
+    assert next(others, None) is None
+    assert texts(tmp_path) == ["ours"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_every_file_of_a_folder_is_synced_before_it_gets_its_name(tmp_path: Path, monkeypatch):
+    calls: list[str] = []
+    for name in ("fsync", "rename"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, n=name, r=real: [calls.append(n), r(*a)][1])
+    fill(tmp_path / "a", "one")
+    assert calls == ["fsync", "fsync", "fsync", "rename", "fsync"]
+
+
+def test_a_removed_folder_is_hidden_first(tmp_path: Path, monkeypatch):
+    fill(tmp_path / "a", "one")
+    monkeypatch.setattr(shutil, "rmtree", lambda path, **_: None)
+    remove_folder(tmp_path / "a")
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".a.")
+    assert left.name.endswith(".tmp")
+    with pytest.raises(ResourceError, match=r"cannot write .*a: No such file"):
+        remove_folder(tmp_path / "a")
+
+
+def test_text_is_written_in_utf_8_and_line_ends_are_left(tmp_path: Path):
+    for text in ("Käse\n", "a\r\nb"):
+        replace_text(tmp_path / "a", text)
+        assert (tmp_path / "a").read_bytes() == text.encode()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "said otherwise", "/disk/file"),
+        OSError(errno.EDQUOT, "quota", "/disk/file"),
+        OSError(errno.EFBIG, "too large", "/disk/file"),
+        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_known_however_a_library_words_it(error: Exception):
+    found = resource_error(error)
+    assert found is not None
+    assert found.message.startswith("cannot write /disk/file: " if isinstance(error, OSError) else "cannot write: ")
+    assert "make space, then run the same command again" in str(found.hint)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EACCES, "no"), OSError("no number"), ValueError("os error"), KeyError(28)]
+)
+def test_other_errors_are_no_full_disk(error: Exception):
+    assert resource_error(error) is None

@@ -242,9 +242,7 @@ def _close(sink: EventSink, shell: _Shell) -> None:
 def _record_failure(run: Run, sink: EventSink, err: BaseException, main: bool) -> None:
     stopped = isinstance(err, KeyboardInterrupt | InterruptedRunError)
     message = str(err) or type(err).__name__
-    with suppress(
-        OSError, ResourceError
-    ):  # the disk may be full; the error to be shown is the one that is recorded here
+    with suppress(OSError, ResourceError):  # a full disk may be the failure
         sink.state("interrupted" if stopped else "failed", message)
     if main:
         with suppress(ResourceError):

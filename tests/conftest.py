@@ -1,14 +1,11 @@
 """Fixtures for all tests: an own home folder and configuration, and a command line that starts in milliseconds."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import tiers
-from forked_cli import SERVER, CommandLine, Server
+from forked_cli import CommandLine, Server
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,12 +40,7 @@ def own_home(tmp_path_factory, monkeypatch):
 @pytest.fixture(scope="session")
 def cli_server() -> Iterator[Server]:
     """A process that has imported everything."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
-    server = Server(
-        subprocess.Popen(
-            [sys.executable, str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-    )
+    server = Server()
     yield server
     server.close()
 

@@ -13,14 +13,14 @@ jobs.jsonl       what was handed to the launcher
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from interp_cli.launch.atomic import create_json, read_json, replace_json
-from interp_cli.launch.records import Description, JobRecord, decoded
+from interp_cli.launch.records import Description, decoded
 from interp_registry.contracts.launcher import Job
 from interp_registry.errors import CorruptError, UsageError
 from interp_registry.process_identity import ProcessId
@@ -220,13 +220,12 @@ class LaunchFolder:
         with (self.path / "jobs.jsonl").open("a", encoding="utf-8") as target:
             target.write(json.dumps(job) + "\n")
 
-    def jobs(self) -> Iterator[Job]:
+    def jobs(self) -> list[Job]:
         """What was handed to the launcher, oldest first."""
         path = self.path / "jobs.jsonl"
         lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
-        for number, line in enumerate(lines):
-            place = f", line {number + 1}"
-            yield Job(**vars(decoded(JobRecord, _mapping(line, path, place), path, place)))
+        places = [f", line {number + 1}" for number in range(len(lines))]
+        return [decoded(Job, _mapping(line, path, at), path, at) for line, at in zip(lines, places, strict=True)]
 
 
 def _task(line: str, number: int, folder: Path) -> Task:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from interp_registry.contracts.launcher import Resources
 from interp_registry.errors import CorruptError
 
-__all__ = ["Description", "JobRecord", "decoded"]
+__all__ = ["Description", "decoded"]
 
 T = TypeVar("T")
 
@@ -51,16 +51,6 @@ class Description:
     pass_env: list[str] = field(default_factory=list)
     task_environment: dict[str, str] = field(default_factory=dict)
     sweep: _Sweep = field(default_factory=_Sweep)
-
-
-@dataclass(frozen=True)
-class JobRecord:
-    """A line of ``jobs.jsonl``; see :class:`interp_registry.contracts.launcher.Job`."""
-
-    id: str
-    tasks: tuple[int, ...]
-    host: str = ""
-    details: dict[str, str] = field(default_factory=dict)
 
 
 def decoded(kind: type[T], data: Mapping[str, Any], path: Path, place: str = "") -> T:

@@ -12,11 +12,11 @@ from pathlib import Path
 from interp_cli.launch.folder import Ended, LaunchFolder, Task
 from interp_cli.launch.leases import LeaseInfo, newest_lease
 from interp_cli.launch.submit import capped_agents, open_launcher, start_tasks
-from interp_registry.contracts.launcher import Job, QueueState
+from interp_registry.contracts.launcher import QueueState
 from interp_registry.errors import UsageError
 from interp_registry.process_identity import ProcessId
 
-__all__ = ["ENDED_STATES", "TaskStatus", "cancel", "counts", "jobs_of", "log_of", "retry", "task_states"]
+__all__ = ["ENDED_STATES", "TaskStatus", "cancel", "counts", "log_of", "retry", "task_states"]
 
 ENDED_STATES = frozenset({"done", "failed", "cancelled"})
 """States of tasks that have ended."""
@@ -45,7 +45,7 @@ class TaskStatus:
 def task_states(folder: LaunchFolder) -> list[TaskStatus]:
     """The state of every task, from the folder and the launcher's own queue."""
     launcher, _ = open_launcher(folder.describe(), folder)
-    jobs, ended = jobs_of(folder), folder.all_ended()
+    jobs, ended = folder.jobs(), folder.all_ended()
     tasks = folder.tasks()
     open_jobs = [job for job in jobs if not ended.keys() >= set(job.tasks)]
     queue = launcher.states(open_jobs) if open_jobs else {}
@@ -84,9 +84,9 @@ def cancel(folder: LaunchFolder, only: Iterable[int] | None = None) -> list[int]
     wanted = {task.i for task in folder.tasks()} if only is None else set(only)
     stopped = sorted(i for i in wanted - folder.ended_numbers() if folder.end(Ended(i, "cancelled")))
     if only is None:
-        launcher.cancel(jobs_of(folder))
+        launcher.cancel(folder.jobs())
     elif stopped:
-        launcher.cancel(jobs_of(folder), stopped)
+        launcher.cancel(folder.jobs(), stopped)
     for i in stopped:
         _stop_holder(folder, i)
     return stopped
@@ -150,8 +150,3 @@ def log_of(folder: LaunchFolder, task: int) -> Path | None:
         if log and Path(log).is_file():
             return Path(log)
     return None
-
-
-def jobs_of(folder: LaunchFolder) -> list[Job]:
-    """All that was handed to the launcher, oldest first."""
-    return list(folder.jobs())

@@ -14,7 +14,6 @@ from typing import Any
 
 from interp_cli.launch.folder import Ended, LaunchFolder, Task
 from interp_cli.launch.leases import newest_lease
-from interp_cli.launch.status import jobs_of
 from interp_cli.launch.submit import open_launcher, start_tasks
 from interp_cli.launch.sweep_file import Sweep, read_sweep
 from interp_cli.launch.sweep_points import Point, Sampler, command_of, experiments_of, point_name
@@ -110,7 +109,7 @@ class _Study:
             return
         lease = newest_lease(self.folder.leases, number)
         self.started[number] = time.monotonic()
-        jobs = [job for job in jobs_of(self.folder) if number in job.tasks]
+        jobs = [job for job in self.folder.jobs() if number in job.tasks]
         if (lease is None or lease.free()) and self.launcher.states(jobs[-1:]).get(number, "gone") == "gone":
             _log.warning("point %d was lost and is started again", number)
             self._start(self.folder.tasks()[number])

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,15 +36,7 @@ def lying_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (site / "interp_liar-1.0.dist-info").mkdir()
     for name, text in METADATA.items():
         (site / "interp_liar-1.0.dist-info" / name).write_text(text)
-    own = {"PYTHONPATH": f"{site}{os.pathsep}{LYING_PLUGIN}", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    process = subprocess.Popen(
-        [sys.executable, str(SERVER)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **own, "HF_HUB_OFFLINE": "1"},
-    )
-    server = Server(process)
+    server = Server(PYTHONPATH=f"{site}{os.pathsep}{LYING_PLUGIN}")
     yield server
     server.close()
 

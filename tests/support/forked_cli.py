@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import rmtree
@@ -35,8 +36,15 @@ class Answer:
 class Server:
     """A process that has imported everything and runs commands in forks."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
+    def __init__(self, **variables: str) -> None:
+        quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+        self._process = subprocess.Popen(
+            [sys.executable, str(SERVER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **quiet, **variables},
+        )
         assert self._read() == "ready"
 
     def ask(self, **request: Any) -> Any:

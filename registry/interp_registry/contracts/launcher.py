@@ -76,7 +76,7 @@ class Job:
     id: str
     tasks: tuple[int, ...]
     host: str = ""
-    details: Mapping[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -184,9 +184,7 @@ def _give_back(folder: LaunchFolder, lease: Lease, signum: int, description: Map
         return INTERRUPTED
     command = [Template(word).safe_substitute(os.environ) for word in requeue]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the launcher's own words
-    if (
-        answer.returncode <= 0
-    ):  # the queue kills the job's processes at once, this command among them, sometimes before it ends
+    if answer.returncode <= 0:  # below: the queue killed this command too, with the job that it starts again
         return REQUEUED
     words = (answer.stderr or answer.stdout).strip().replace("\n", " ")
     error = f"the time limit came and `{' '.join(command)}` failed: {words}"

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import struct
 import tarfile
 import zipfile
@@ -21,6 +22,7 @@ from PIL import EpsImagePlugin, Image
 from interp_cli.__main__ import run as interp
 from interp_plugins.datasets.paths import inside
 from interp_plugins.datasets.resolve import select_dataset
+from interp_plugins.embedded import zoo
 from interp_plugins.methods.align.reading import load_features
 from interp_registry.discovery import discover
 from interp_registry.errors import DataError
@@ -250,3 +252,20 @@ def test_an_import_takes_what_is_whole_whatever_its_name_and_nothing_half(
     assert len(entries) == len(good)
     assert all((entry / "DONE.json").is_file() for entry in entries)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize("path", ["num_hidden_layers", "text_config.num_hidden_layers"])
+def test_a_model_that_states_millions_of_blocks_is_refused_before_they_are_built(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], path: str
+):
+    model = tmp_path / "model"
+    shutil.copytree(zoo.folder("clip-bow" if "text" in path else "lm-d32"), model)
+    content = json.loads((model / "config.json").read_text())
+    *outer, name = path.split(".")
+    part = content[outer[0]] if outer else content
+    part[name] = 10_000_000
+    (model / "config.json").write_text(json.dumps(content))
+    assert interp(["extract", str(model), "--limit", "2", "--no-report", "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert "config.json states 10000000 blocks" in message
+    assert "Traceback" not in message

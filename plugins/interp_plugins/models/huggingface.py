@@ -28,7 +28,7 @@ from interp_plugins.models.config import HuggingFaceModelConfig
 from interp_plugins.models.fetching import cached_commit, clear_errors, folder_digest, foreign_code
 from interp_plugins.models.hardware import choose_device, choose_dtype, quantization_config, require_memory
 from interp_registry.contracts.model import Modality, Model
-from interp_registry.errors import UsageError
+from interp_registry.errors import DataError, UsageError
 from interp_registry.tensors.hooked import HookedModel
 
 __all__ = [
@@ -43,6 +43,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+_MOST_BLOCKS = 10_000
+"""The deepest published transformers have a thousand; one of ten million is never built, and only counting it takes hours."""
 
 
 def load(config: HuggingFaceModelConfig) -> Model:
@@ -90,10 +93,15 @@ def read_config(name: str, revision: str | None = None, *, trust_remote_code: bo
 
     Raises:
         UsageError: It wants to run attention code of some repository, and ``trust_remote_code`` is not set.
+        DataError: It states more blocks than any model has.
     """
     hub = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
+    parts = [hub, *(getattr(hub, key, None) for key in hub.sub_configs)]
+    deepest = max((n for part in parts if isinstance(n := getattr(part, "num_hidden_layers", 0), int)), default=0)
+    if deepest > _MOST_BLOCKS:
+        raise DataError(f"{name}: its config.json states {deepest} blocks", f"at most {_MOST_BLOCKS} are built")
     if not trust_remote_code:
-        for part in (hub, *(getattr(hub, key, None) for key in hub.sub_configs)):
+        for part in parts:
             wanted = [getattr(part, f"_{what}_implementation", None) for what in ("attn", "experts")]
             code = next((str(one) for one in wanted if "/" in str(one)), None)
             if code is not None:

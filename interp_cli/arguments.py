@@ -46,6 +46,9 @@ class _Target:
     negated: bool = False
 
 
+_SET = _Target("set", StageOptions, common=True)
+
+
 def parse(argv: Sequence[str], stage: Stage[Any]) -> Parsed:
     """Read a stage's command line.
 
@@ -106,7 +109,22 @@ def _read_option(word: str, rest: list[str], stage: Stage[Any], parsed: Parsed) 
         else:
             value = bare
             parsed.pending = name
+    if target == _SET and value is not None:
+        rest.insert(0, _as_option(value))
+        return
     (parsed.common if target.common else parsed.settings).append(Override(target.path, value, name))
+
+
+def _as_option(pair: str) -> str:
+    """``key=value`` of ``--set`` as the option that it stands for.
+
+    Raises:
+        ConfigError: It has no ``=``.
+    """
+    key, equals, _ = pair.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{pair!r} is no KEY=VALUE", "--set")
+    return f"--{pair}"
 
 
 def _is_option(word: str) -> bool:
@@ -220,21 +238,6 @@ def positional_overrides(words: Sequence[str], config: type) -> list[Override]:
     if left:
         takes = " ".join(s.name.upper() for s in schemas) or "no arguments"
         raise UsageError(f"unexpected argument {left[0]!r}", f"this command takes {takes}; options begin with --")
-    return overrides
-
-
-def set_overrides(pairs: Sequence[str]) -> list[Override]:
-    """``--set key=value`` as overrides.
-
-    Raises:
-        ConfigError: A pair has no ``=``.
-    """
-    overrides: list[Override] = []
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"{pair!r} is no KEY=VALUE", "--set")
-        overrides.append(Override(key, text, f"--set {key}"))
     return overrides
 
 

@@ -65,7 +65,6 @@ def resolve_stage(stage: Stage[Any], words: Sequence[str]) -> tuple[Resolved[Any
     layers = [layer for path in options.config for layer in read_layers(Path(path))]
     settings = [
         *arguments.positional_overrides(parsed.positionals, stage.config_type),
-        *arguments.set_overrides(options.set),
         *parsed.settings,
     ]
     if options.sweep is None:

@@ -5,7 +5,8 @@ the command line. All layers are merged as plain dictionaries, checked against t
 misspelt names, and decoded once by draccus. Every value remembers which layer set it.
 """
 
-from interp_registry.config_io.resolve import Override, Resolved, decode, encode, resolve
+from interp_registry.config_io.decoding import decode, encode
+from interp_registry.config_io.resolve import Override, Resolved, resolve
 from interp_registry.config_io.schema import FieldSchema, choice_root, fields_of, help_texts
 from interp_registry.config_io.yaml_files import dump_yaml, read_layers, read_yaml
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import draccus
-from draccus.utils import DecodingError, DraccusException
 
 from interp_registry.choices import choice_names
+from interp_registry.config_io.decoding import decode, encode
 from interp_registry.config_io.schema import (
     MISSING,
     FieldSchema,
@@ -20,9 +20,9 @@ from interp_registry.config_io.schema import (
     strip_optional,
 )
 from interp_registry.config_io.values import from_text
-from interp_registry.errors import ConfigError, InterpError, UnknownNameError, UsageError
+from interp_registry.errors import ConfigError, UnknownNameError, UsageError
 
-__all__ = ["Override", "Resolved", "decode", "encode", "resolve"]
+__all__ = ["Override", "Resolved", "resolve"]
 
 C = TypeVar("C")
 Origins = dict[str, str]
@@ -129,11 +129,6 @@ def _chooses_type(config: type, path: str) -> bool:
 
 def _is_choices(field: FieldSchema) -> bool:
     return element_choice_root(field.annotation) is not None
-
-
-def encode(value: Any, annotation: Any = None) -> Any:
-    """A configuration as plain data; choices carry their ``type`` when ``annotation`` is the registry's root."""
-    return draccus.encode(value, annotation) if annotation is not None else draccus.encode(value)
 
 
 def _defaults(config: type) -> dict[str, Any]:
@@ -384,27 +379,3 @@ def _set_in_dict(current: Any, rest: list[str], annotation: Any, place: _Place, 
     else:
         merged[rest[0]] = _set_in_dict(merged.get(rest[0]), rest[1:], element, place.below(rest[0]), text)
     return merged
-
-
-def decode(config: type[C], data: Mapping[str, Any]) -> C:
-    """Decode plain data into a configuration object.
-
-    Raises:
-        ConfigError: A value has the wrong type, a required field is missing, or the class refuses the combination.
-    """
-    missing = [f.name for f in fields_of(config).values() if f.default is MISSING and f.name not in data]
-    if missing:
-        field = fields_of(config)[missing[0]]
-        how = field.name.upper() if field.positional else f"{field.option} VALUE"
-        raise ConfigError(f"{field.name} is missing", None, f"give {how}{': ' + field.help if field.help else ''}")
-    try:
-        return draccus.decode(config, dict(data))
-    except DecodingError as err:
-        raise ConfigError(err.message.replace("`", "'"), ".".join(err.key_path) or None) from err
-    except DraccusException as err:
-        cause = err.__cause__
-        if isinstance(cause, InterpError):
-            raise cause from err
-        raise ConfigError(str(cause or err).splitlines()[0]) from err
-    except (TypeError, ValueError, KeyError, AttributeError) as err:
-        raise ConfigError(f"the configuration cannot be read: {err}") from err

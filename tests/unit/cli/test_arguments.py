@@ -72,6 +72,8 @@ def test_words_fill_the_positional_fields_and_a_list_takes_the_rest():
         (["-b", "8"], "batch_size", 8),
         (["--bs", "8"], "batch_size", 8),
         (["--set", "batch_size=8"], "batch_size", 8),
+        (["--set", "layers=1,2"], "layers", [1, 2]),
+        (["--set", "shape={type: square, side: 3}"], "shape", Square(side=3)),
         (["--no-fast"], "fast", False),
         (["--shape.side=3", "--shape", "square"], "shape", Square(side=3)),
         (["--shape", "square", "--shape.big"], "shape", Square(big=True)),

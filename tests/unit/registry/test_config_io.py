@@ -221,6 +221,25 @@ def test_an_unknown_key_in_a_file_names_the_file():
     assert problem(layers=[("run.yaml", {"txt": 1})]) == "unknown setting 'txt' (run.yaml) (did you mean text?)"
 
 
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ({"layers": 3}, "layers: 3 is no list"),
+        ({"layers": [1, "x"]}, "layers: 'x' is no whole number"),
+        ({"flag": "maybe"}, "flag: 'maybe' is neither true nor false"),
+        ({"mode": "medium"}, "mode: 'medium' is not one of fast, slow"),
+        ({"table": 3}, "table: 3 is no mapping"),
+        ({"table": {"a": "x"}}, "table.a: 'x' is no number"),
+        ({"optimiser": 3}, "optimiser: 3 is no mapping"),
+        ({"optimiser": {"lr": []}}, "optimiser.lr: [] is no number"),
+        ({"pet": {"type": "dog", "lives": "nine"}}, "pet.lives: 'nine' is no whole number"),
+        ({"pets": ["dog", {"type": "cat", "lives": 1.5}]}, "pets.1.lives: 1.5 is no whole number"),
+    ],
+)
+def test_a_value_of_a_wrong_type_in_a_file_is_named_in_plain_words(layer, message):
+    assert problem(layers=[("f", layer)]) == message
+
+
 def test_a_number_beyond_every_integer_is_refused():
     with pytest.raises(UsageError):
         from_text("1e400", int, "n")

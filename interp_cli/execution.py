@@ -85,15 +85,17 @@ def execute(
     name = command_name(method, stage)
     folders = layout(options.out)
     processes = Processes.from_environment()
+    run = None
     with stop_on_signals() as flag:
-        run = _open_run(name, resolved, options, folders, ["interp", *name.split(), *argv])
         try:
+            run = _open_run(name, resolved, options, folders, ["interp", *name.split(), *argv])
             if processes.is_main:
                 tell_launch(run.path)
             with _view(options, processes) as view:
                 outcome = _run(stage, resolved.config, run, _Shell(options, folders, view, flag, processes))
         except KeyboardInterrupt as err:  # just before or after the run's own work
-            raise InterruptedRunError(flag.signum or signal.SIGINT, _resume_hint(run, options)) from err
+            run = run or _known_run(options, folders)
+            raise InterruptedRunError(flag.signum or signal.SIGINT, run and _resume_hint(run, options)) from err
     if processes.is_main:
         _show(outcome, options)
     return outcome
@@ -157,6 +159,12 @@ def _open_run(name: str, resolved: Resolved[Any], options: StageOptions, folders
         opened = store.get(options.resume) if options.resume else _create(store, name, resolved, options, argv)
         path = [str(opened.path)]
     return Run(Path(broadcast_object_list(path)[0]))
+
+
+def _known_run(options: StageOptions, folders: Layout) -> Run | None:
+    """The run that a signal found while it was being opened; None when its folder was not made yet."""
+    store = RunStore(folders.runs)
+    return store.get(options.resume) if options.resume else store.latest_here()
 
 
 def _create(store: RunStore, name: str, resolved: Resolved[Any], options: StageOptions, argv: list[str]) -> Run:

@@ -39,6 +39,7 @@ __all__ = ["Run", "RunState", "RunStore"]
 _RECORD, _CONFIG, _STATE, _SEAL = "record.json", "config.yaml", "state.json", "seal.json"
 _ENVIRONMENT, _EVENTS, _RESULT = "environment.json", "events.jsonl", "result.json"
 _LONGEST_NAME = 200
+_LATEST = 50
 _RECORD_FIELDS = {"id": str, "command": str, "argv": list, "created": str, "origins": dict, "details": dict}
 _STATE_FIELDS = {"state": str, "detail": str, "host": str, "pid": int}
 _RESULT_FIELDS = {"scalars": dict, "failures": list}
@@ -315,6 +316,18 @@ class RunStore:
         if name == "last" and folders:
             return Run(next(path for path in reversed(folders.values()) if not _started_by(path, folders)))
         return Run(folders[choose_id("run", name, folders, str(self.root))])
+
+    def latest_here(self) -> Run | None:
+        """The latest run that this process has made or gone on with, among the latest of all; None when there is none."""
+        here = {"host": host_name(), "pid": os.getpid(), "process_start": process_start(os.getpid())}
+        for path in sorted(self.root.glob(f"*/{_RECORD}"), reverse=True)[:_LATEST]:
+            try:
+                run = Run(path.parent)
+                if here.items() <= run.status.items():
+                    return run
+            except CorruptError:
+                continue
+        return None
 
     def remove(self, run: Run, force: bool = False) -> None:
         """Delete a run's folder with everything in it; of a link to a folder elsewhere, the link alone.

@@ -144,3 +144,28 @@ def test_a_stage_that_gives_back_a_part_after_a_signal_was_interrupted(monkeypat
         execution.execute(METHOD, stage, resolved, options, [])
     assert caught.value.exit_code == 143
     assert RunStore(layout().runs).get("last").state is RunState.INTERRUPTED
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_signal_while_a_run_is_opened_tells_how_to_go_on_with_it(monkeypatch: pytest.MonkeyPatch, resumed: bool):
+    existing = RunStore(layout().runs).create("count", {"steps": 5})
+    opens = "get" if resumed else "create"
+    whole = getattr(RunStore, opens)
+
+    def interrupted(*words, **options) -> Run:
+        opened = whole(*words, **options)
+        monkeypatch.setattr(RunStore, opens, whole)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return opened
+
+    monkeypatch.setattr(RunStore, opens, interrupted)
+    from interp_cli.stage_run import resolve_stage
+
+    resolved, options = resolve_stage(METHOD.stages[0], ["--no-report"])
+    options.resume = existing.id if resumed else None
+    with pytest.raises(InterruptedRunError, match="interp runs resume") as caught:
+        execution.execute(METHOD, METHOD.stages[0], resolved, options, [])
+    assert caught.value.exit_code == 143
+    runs = [one.id for one in RunStore(layout().runs).runs()]
+    assert len(runs) == 2 - resumed
+    assert runs[-1] in caught.value.hint

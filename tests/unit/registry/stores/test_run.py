@@ -107,6 +107,15 @@ def test_the_last_run_is_none_that_another_one_started_while_that_is_there(runs:
         runs.get("last")
 
 
+def test_the_latest_run_of_this_process_is_found_among_those_of_others(runs: RunStore):
+    assert runs.latest_here() is None
+    own = max(runs.create("x", {}).id for _ in range(2))
+    other, corrupt = runs.create("x", {}), runs.create("x", {})
+    replace_record(other.path / "state.json", {**other.status, "pid": 1})
+    (corrupt.path / "record.json").write_text("torn")
+    assert runs.latest_here().id == own
+
+
 def test_the_last_run_of_an_empty_store_is_unknown(runs: RunStore):
     with pytest.raises(UnknownNameError, match="no run is registered"):
         runs.get("last")

@@ -148,7 +148,7 @@ class DecompositionTraining:
         lower, weights = self._last
         first = (0,) * self.model.run_dims
         rows = lower[first].float().flatten(0, -2)
-        share = None if weights is None else (weights[first] / weights[first].sum()).flatten()
+        share = None if weights is None else (weights[first] / weights[first].sum()).flatten().to(rows.dtype)
         means = rows.mean(0) if share is None else share @ rows
         parts = [part.sort(descending=True).values[:_SHOWN_COMPONENTS] for part in means.split(list(self.model.widths))]
         n_columns = max(len(part) for part in parts)

@@ -1,7 +1,7 @@
 """Carry out a stage: open its run, build the context, run it, store and show what came out."""
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,16 +148,23 @@ def _open_run(name: str, resolved: Resolved[Any], options: StageOptions, folders
     """A new run, the one to resume, or the one that the main process of several opened."""
     processes = Processes.from_environment()
     store = RunStore(folders.runs)
+    if processes.world > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=best_device(options.device) == "cpu")
+    return _in_all(
+        processes,
+        lambda: store.get(options.resume) if options.resume else _create(store, name, resolved, options, argv),
+    )
+
+
+def _in_all(processes: Processes, open_run: Callable[[], Run]) -> Run:
+    """The run that the main process opens, in every process."""
     if processes.world == 1:
-        return store.get(options.resume) if options.resume else _create(store, name, resolved, options, argv)
-    from accelerate import PartialState
+        return open_run()
     from accelerate.utils import broadcast_object_list
 
-    PartialState(cpu=best_device(options.device) == "cpu")
-    path = [""]
-    if processes.is_main:
-        opened = store.get(options.resume) if options.resume else _create(store, name, resolved, options, argv)
-        path = [str(opened.path)]
+    path = [str(open_run().path) if processes.is_main else ""]
     return Run(Path(broadcast_object_list(path)[0]))
 
 
@@ -282,8 +289,12 @@ def run_child(shell: _Shell) -> Any:
         _, stage = find_stage(name)
         details = {"parent": parent.run.id, "options": encode(shell.options)}
         store = RunStore(shell.layout.runs)
-        run = store.create(name, encode(config), None, (), details) if shell.processes.is_main else parent.run
+        run = _in_all(shell.processes, lambda: store.create(name, encode(config), None, (), details))
         outcome = _run(stage, config, run, shell)
+        if shell.processes.world > 1:  # what the main process wrote is read by all
+            from accelerate import PartialState
+
+            PartialState().wait_for_everyone()
         for failure in outcome.result.failures:
             parent.events.message(f"{failure.item}: {failure.message}", "error")
         return outcome.run

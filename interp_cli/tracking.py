@@ -52,8 +52,12 @@ class _Deferred(Tracker):
 
 
 def start_tracker(context: Context) -> GuardedTracker:
-    """One tracker that hands everything on to the chosen ones; one that fails or hangs is reported and left out."""
-    chosen = [(TrackerConfig.get_choice_name(type(config)), _Deferred(config)) for config in chosen_trackers(context)]
+    """One tracker that hands everything on to the chosen ones; one that fails or hangs is reported and left out.
+
+    Of several processes that share the work, the main one alone has any.
+    """
+    configs = chosen_trackers(context) if context.is_main else []
+    chosen = [(TrackerConfig.get_choice_name(type(config)), _Deferred(config)) for config in configs]
     tracker = GuardedTracker(chosen, context.events, patience())
     run = context.run
     tracker.start(TrackedRun(run.id, run.command, run.path, run.config, context.offline))

@@ -43,3 +43,13 @@ def test_of_two_processes_one_writes_the_trained_model(interp: Any) -> None:
     assert {"model.safetensors", "config.json", "tokenizer.json"} <= {path.name for path in model.iterdir()}
     assert json.loads(history.read_text())
     assert interp("bench", str(model), "--datasets", "shapes-twins", "--limit", "16", "--device", "cpu").returncode == 0
+
+
+def test_every_process_goes_on_in_a_run_that_the_stage_starts_within_its_own(interp: Any) -> None:
+    words = ("align", "lm-d32", "vit-d32", "--limit", "24", "--permutations", "5", "--topk", "3")
+    answer = interp(*words, "--num-processes", "2", "--device", "cpu", "--json", "--no-report")
+    assert answer.returncode == 0, answer.stderr
+    parent = Path(json.loads(answer.stdout)["folder"])
+    runs = [json.loads((path / "record.json").read_text()) for path in parent.parent.iterdir()]
+    assert sorted(run["command"] for run in runs) == ["align pairs", "extract"]
+    assert not (parent / "checkpoints").exists()

@@ -128,9 +128,11 @@ def evaluate(trained: Trained, config: DecomposeConfig, seed: int) -> Measured:
 def _store(
     trained: Trained, config: DecomposeConfig, name: str, ctx: RunContext, folder: str = "decomposition"
 ) -> Path:
-    """Write the components, the target and what is needed to load them again."""
-    weights: dict[str, Tensor] = export_weights(trained.model)
+    """Write the components, the target and what is needed to load them again, in the main process; all give the folder back."""
     file = ctx.run.artifact(f"{folder}/components.safetensors")
+    if not ctx.is_main:
+        return file.parent
+    weights: dict[str, Tensor] = export_weights(trained.model)
     replace_file(file, lambda out: write_shard(out, weights, {"kind": "spd decomposition"}))
     if trained.problem.weights:
         target = {key: value.contiguous() for key, value in trained.problem.weights.items()}

@@ -11,9 +11,12 @@ from torch.testing import assert_close
 
 from interp_plugins.methods.spd import loss_config as losses
 from interp_plugins.methods.spd.building import build_decomposition
+from interp_plugins.methods.spd.decompose import decompose
 from interp_plugins.methods.spd.processes import Share
+from interp_plugins.methods.spd.run import result_of
 from interp_plugins.methods.spd.training import DecompositionTraining, export_weights
 from interp_registry.errors import UsageError
+from interp_registry.testing import FakeContext
 
 
 def _train(config, problem, share, steps=4):
@@ -87,3 +90,14 @@ def test_sources_kept_per_row_cannot_be_shared(tiny):
     config.losses["adversary"] = losses.PersistentReconConfig(scope="per_row")
     with pytest.raises(UsageError, match="several processes"):
         _train(config, problem, Share(0, 2))
+
+
+@pytest.mark.parametrize("is_main", [True, False])
+def test_the_main_process_alone_writes_the_decomposition_and_all_have_its_result(tiny, tmp_path, is_main):
+    config, problem = tiny
+    config.steps, config.n_eval_batches = 2, 1
+    ctx = FakeContext(tmp_path)
+    ctx.is_main = is_main
+    (folder,) = result_of(decompose(config, problem, 0), config, "tiny", ctx, 0.0).artifacts
+    assert folder == ctx.run.path / "decomposition"
+    assert (folder / "components.safetensors").exists() == is_main

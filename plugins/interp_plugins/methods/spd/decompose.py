@@ -1,6 +1,8 @@
 """Train decompositions: one (of several starts the best goes on), or several of one target side by side."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +17,7 @@ from interp_plugins.methods.spd.processes import Share
 from interp_plugins.methods.spd.starts import N_BATCHES, Named, Starts, best_start, kept_checkpoints, start_seed
 from interp_plugins.methods.spd.training import DecompositionTraining
 from interp_plugins.methods.spd.warmup import begin_decomposition
+from interp_registry.errors import InterpError
 from interp_registry.events import EventSink
 from interp_registry.stores.checkpoint import CheckpointStore
 from interp_registry.training.config import TrainingConfig
@@ -123,12 +126,29 @@ def decompose_together(
         chosen = [replace(point, seed=start.seed) for point, start in zip(points, starts, strict=True)]
         training: Any = BatchedTraining(config, problem, chosen)
         events = tools.events if events_of is None else events_of(training)
-        summary = train(training, settings, points[0].seed, replace(kept, events=events))
+        with _diverged_named(training):
+            summary = train(training, settings, points[0].seed, replace(kept, events=events))
     own = [{label: float(values[i]) for label, values in training.each.items()} for i in range(len(points))]
     return [
         Trained(model, problem, replace(summary, losses=losses or summary.losses), start)
         for model, losses, start in zip(training.separate(), own, starts, strict=True)
     ]
+
+
+@contextmanager
+def _diverged_named(training: BatchedTraining) -> Iterator[None]:
+    """Say which of several runs diverged: without them the others can go on."""
+    try:
+        yield
+    except InterpError as err:
+        last = training.each.get("loss", torch.zeros(len(training.points)))
+        lost = [point for point, loss in zip(training.points, last.tolist(), strict=True) if not math.isfinite(loss)]
+        if type(err) is not InterpError or not lost:
+            raise
+        names = ", ".join(f"seed {p.seed}" + (f" at {p.rate:g} times the rate" if p.rate != 1 else "") for p in lost)
+        raise InterpError(
+            f"{err.message}, in {names}", "run the others without it, or with a smaller learning rate"
+        ) from err
 
 
 def _best_starts(
@@ -140,12 +160,9 @@ def _best_starts(
     all_starts = [replace(point, seed=start_seed(point.seed, k)) for point in points for k in range(n)]
     training: Any = BatchedTraining(config, problem, all_starts)
     apart = CheckpointStore(store.folder / "starts")
-    train(
-        training,
-        short,
-        points[0].seed,
-        replace(tools, events=Named(tools.events, "starts"), tracker=None, checkpoints=apart),
-    )
+    quietly = replace(tools, events=Named(tools.events, "starts"), tracker=None, checkpoints=apart)
+    with _diverged_named(training):
+        train(training, short, points[0].seed, quietly)
     losses = training.judge([point.seed for point in points for _ in range(n)], N_BATCHES).view(-1, n)
     taken = losses.argmin(1)
     latest = apart.latest()

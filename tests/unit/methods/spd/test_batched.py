@@ -1,6 +1,7 @@
 """Decompositions side by side end where each would have ended alone."""
 
 import itertools
+import re
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from interp_plugins.methods.spd.batched import BatchedTraining, Point
 from interp_plugins.methods.spd.config import StartsConfig, WarmupConfig
 from interp_plugins.methods.spd.decompose import decompose, decompose_together
 from interp_plugins.methods.spd.training import clip_runs, export_weights
-from interp_registry.errors import InterruptedRunError, UsageError
+from interp_registry.errors import InterpError, InterruptedRunError, UsageError
 from interp_registry.stores.checkpoint import CheckpointStore
 from interp_registry.training.loop import Tools
 
@@ -112,6 +113,17 @@ def test_seeds_side_by_side_go_on_from_a_checkpoint_to_the_same_weights(tiny, tm
     for before, after in zip(whole, decompose_together(config, problem, points, kept), strict=True):
         for name, value in export_weights(before.model).items():
             assert torch.equal(export_weights(after.model)[name], value)
+
+
+@pytest.mark.parametrize("n_starts", [1, 2])
+def test_the_run_that_diverges_is_named(tiny, n_starts):
+    config, problem = tiny
+    config.steps, config.starts = 12, StartsConfig(n=n_starts, steps=6)
+    with pytest.raises(InterpError) as caught:
+        decompose_together(config, problem, [Point(0), Point(3, rate=1e38), Point(8)])
+    message = caught.value.message
+    assert message.startswith("the loss is nan at step ")
+    assert len(re.findall(r"seed \d+ at 1e\+38 times the rate", message)) == message.count("seed") == n_starts
 
 
 def test_every_run_is_clipped_to_the_limit_by_itself():

@@ -3,6 +3,7 @@
 typer's own rich help imports a Markdown and a syntax highlighter that no help page here needs; that is half of its start-up cost.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,8 @@ __all__ = [
 
 _COMPLETION_WIDTH = 60
 _KIND_WIDTH = 24
-_KINDS = {"str": "TEXT"}
+_KINDS = {"str": "TEXT", "INTEGER": "INT"}
+_OPTION = re.compile(r"(?P<names>(?:(?:--?[\w-]+|/)[ ,]*)+)(?P<kind>.*)")
 
 
 def completion_help(text: str | None) -> str:
@@ -119,8 +121,11 @@ def options_section(command: Any, context: Any) -> Group | None:
 
 
 def _option_row(words: str, text: str) -> tuple[str, str, str]:
-    name, _, kind = words.split("  ", maxsplit=1)[0].partition(" <")
-    kind = kind.removesuffix(">").removeprefix("list[").removesuffix("]").removesuffix(" range")
+    """Names, kind of value and text; versions of typer write "<int range>" or "INTEGER RANGE"."""
+    found = _OPTION.match(words.split("  ", maxsplit=1)[0])
+    assert found is not None  # noqa: S101 - every option has a name
+    name, kind = found["names"].strip(), found["kind"].strip("<>").removeprefix("list").strip("[]")
+    kind = re.sub(" range$", "", kind, flags=re.IGNORECASE)
     notes = text.replace("  [", " [")
     if "|" not in kind:
         return name, _KINDS.get(kind, kind.upper()), escape(notes)

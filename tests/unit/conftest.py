@@ -35,4 +35,5 @@ def untrained_context(tmp_path):
         events=MemorySink(),
         tracker=GuardedTracker(),
         stopping=False,
+        is_main=True,
     )

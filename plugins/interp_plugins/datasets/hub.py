@@ -133,8 +133,10 @@ def load(config: HubDatasetConfig) -> HubStream:
 
     Raises:
         OfflineError: The hub cannot be reached.
-        UsageError: It does not exist, has no such subset or split, or no column of text or images.
+        UsageError: It has no name, does not exist, has no such subset or split, or no column of text or images.
     """
+    if not config.name.strip("/ "):
+        raise UsageError(f"{config.name!r} names no data set of the hub", "name it, as in hub:name=OWNER/DATASET")
     if not Path(config.name).exists() and not hub_answers():
         raise _unreachable(config.name)
     with _clear_errors(config.name):

@@ -109,3 +109,9 @@ def test_what_the_library_refuses_is_one_line(monkeypatch) -> None:
     with pytest.raises(UsageError, match="Bad split: nonsense") as caught:
         stream()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "/", " "])
+def test_a_data_set_without_a_name_is_refused(name: str):
+    with pytest.raises(UsageError, match="names no data set of the hub"):
+        HubDatasetConfig(name=name).build()

@@ -97,9 +97,13 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _shrunk(natural: Sequence[int], least: Sequence[int], width: int) -> list[int]:
-    """Widths that fill ``width`` at most: the widest columns give way first, down to ``least``, and beyond if they must."""
+    """Widths that fill ``width`` at most: the widest columns give way first, down to ``least``, and beyond if they must.
+
+    The first column says what a row is; it is copied from, and the last to be folded.
+    """
     widths = list(natural)
     while _total(widths) > width and max(widths) > 1:
-        spare = [i for i, value in enumerate(widths) if value > least[i]] or range(len(widths))
+        spare = [i for i, value in enumerate(widths) if value > least[i]]
+        spare = spare or [i for i, value in enumerate(widths) if i and value > _SHORT] or range(len(widths))
         widths[max(spare, key=lambda i: widths[i])] -= 1
     return widths

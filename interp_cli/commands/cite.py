@@ -25,8 +25,15 @@ def cite(
     if method is not None and method not in methods:
         raise UnknownNameError("method", method, methods)
     chosen = [methods[method]] if method else list(methods.values())
-    entries = dict.fromkeys(entry.strip() for m in chosen for entry in m.cite)
-    console.out().print("\n\n".join([*entries, _own_entry()]), markup=False, soft_wrap=True)
+    entries: dict[str, str] = {}
+    for entry in (entry for each in chosen for entry in each.cite):
+        entries.setdefault(_key(entry), entry.strip())
+    console.out().print("\n\n".join([*entries.values(), _own_entry()]), markup=False, soft_wrap=True)
+
+
+def _key(entry: str) -> str:
+    """What a BibTeX entry is cited by; several methods may bring the same paper, and BibTeX refuses a key given twice."""
+    return entry.partition("{")[2].partition(",")[0].strip()
 
 
 def _own_entry() -> str:

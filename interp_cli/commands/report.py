@@ -53,7 +53,7 @@ def report(  # noqa: PLR0913, PLR0917 - each is an option
         written = sorted(str(path) for path in page.parent.rglob("*") if path.is_file())
         console.print_json({"page": str(page), "runs": [run.id for run in chosen], "files": written})
     else:
-        console.print_paths([page])
+        console.print_paths([page, *([figures] if (figures := page.parent / "figures").is_dir() and files else [])])
     if show:
         typer.launch(page.as_uri())
 

@@ -1,5 +1,6 @@
 """``interp runs``: what was run, how it went, and going on with it."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,7 +58,7 @@ def list_runs(
 
 def _what(row: Mapping[str, Any]) -> str:
     """The command line, or the command alone where another run started it; below it why a run failed."""
-    line = " ".join(row["argv"][1:]) or f"{row['command']} (part of {row['parent'] or 'a Python session'})"
+    line = shlex.join(row["argv"][1:]) or f"{row['command']} (part of {row['parent'] or 'a Python session'})"
     return "\n".join(filter(None, (shorten(line, _SHOWN_LINE), shorten(row["detail"], _SHOWN_LINE))))
 
 
@@ -85,7 +86,7 @@ def show_run(run: RunName = "last", json: Json = False, out: Out = None) -> None
         console.print_json({**facts, "details": found.record["details"], "files": _files(found)})
         return
     row = _row(found)
-    facts = {**row, "argv": " ".join(row["argv"]), "created": row["created"][:19].replace("T", " ") + " UTC"}
+    facts = {**row, "argv": shlex.join(row["argv"]), "created": row["created"][:19].replace("T", " ") + " UTC"}
     console.print_table(("", ""), ((_SAID.get(name, name), value) for name, value in facts.items() if value))
     _print_settings(found)
     if result is not None and result.get("scalars"):

@@ -11,9 +11,9 @@ from PIL import Image
 from interp_plugins.datasets.config import ImageFolderConfig
 from interp_plugins.datasets.paths import IMAGE_ENDINGS, inside, open_image, readable
 from interp_plugins.datasets.sides import SidedDataset
-from interp_plugins.datasets.tables import READERS, file_digest
+from interp_plugins.datasets.tables import file_digest, read_rows, unknown_column
 from interp_registry.contracts.data import SampleModality
-from interp_registry.errors import DataError, UnknownNameError
+from interp_registry.errors import DataError
 
 __all__ = ["ImageFolder"]
 
@@ -39,7 +39,7 @@ class ImageFolder(SidedDataset):
         metadata = config.captions or self.root / "metadata.jsonl"
         self._rows = _rows_of(metadata) if metadata.is_file() or config.captions else []
         if config.captions and self._text not in self._rows[0]:
-            raise UnknownNameError("column", self._text, list(self._rows[0]), str(metadata))
+            raise unknown_column(self._text, list(self._rows[0]), metadata, "FOLDER:captions=FILE,text=COLUMN")
         if self._rows and ("file_name" in self._rows[0] or not config.captions):
             self._files = [self._named(row, number, metadata) for number, row in enumerate(self._rows, start=1)]
         else:
@@ -50,6 +50,7 @@ class ImageFolder(SidedDataset):
         if self._rows and len(self._rows) != len(self._files):
             counts = f"{self.root} has {len(self._files)} images and {metadata} {len(self._rows)} rows"
             raise DataError(counts, "give each row the path of its image within the folder, as 'file_name'")
+        self._check_order(metadata)
         captioned = bool(self._rows) and all(self._text in row for row in self._rows)
         kinds: set[SampleModality] = {"vision", "language"} if captioned else {"vision"}
         self.modalities = frozenset(kinds)
@@ -86,6 +87,25 @@ class ImageFolder(SidedDataset):
             raise DataError(f"{metadata}, row {number}: there is no image {row['file_name']!r}")
         return path
 
+    def _check_order(self, metadata: Path) -> None:
+        """Refuse rows that are paired with images by their order when one of their columns names the images in another order.
+
+        Raises:
+            DataError: They would get captions of others.
+        """
+        images = [(self._relative(path), path.name, path.stem) for path in self._files]
+        every = {name for names in images for name in names}
+        for column in self._rows[0] if self._rows and "file_name" not in self._rows[0] else ():
+            values = [row.get(column) for row in self._rows]
+            if not all(isinstance(value, str) and value in every for value in values):
+                continue
+            for number, (value, names) in enumerate(zip(values, images, strict=True), start=1):
+                if value not in names:
+                    raise DataError(
+                        f"{metadata}, row {number}: column {column!r} says {value!r}, but the image in its place is {names[0]!r}",
+                        f"call the column {column!r} 'file_name', and images are found by it",
+                    )
+
     def _relative(self, path: Path) -> str:
         # an image may be a link to elsewhere: what it is called here counts
         root = self.root if path.is_relative_to(self.root) else self.root.resolve()
@@ -114,10 +134,7 @@ def _rows_of(path: Path) -> list[dict[str, Any]]:
     Raises:
         DataError: It is missing, of an unknown kind, malformed or empty.
     """
-    reader = READERS.get(path.suffix.lower())
-    if reader is None or not path.is_file():
-        raise DataError(f"there is no table {str(path)!r}", f"known endings: {', '.join(READERS)}")
-    rows = reader(path)
+    rows = read_rows(path)
     if not rows and path.name != "metadata.jsonl":
         raise DataError(f"{path} has no rows")
     return rows

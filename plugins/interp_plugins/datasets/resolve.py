@@ -86,7 +86,8 @@ def _class_of(name: str) -> tuple[type[DatasetConfig], dict[str, Any]]:
         return HubDatasetConfig, {"name": name}
     if path.suffix or "/" in name:
         raise DataError(f"there is no file or folder {name!r}")
-    raise UnknownNameError("data set", name, [one for one in choice_names(DatasetConfig) if one not in _NEED_A_PATH])
+    known = [one for one in choice_names(DatasetConfig) if one not in _NEED_A_PATH]
+    raise UnknownNameError("data set", name, known, "and there is no file or folder of that name")
 
 
 def _class_of_path(path: Path) -> tuple[type[DatasetConfig], dict[str, Any]]:

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from interp_plugins.datasets.sides import SidedDataset
 from interp_registry.contracts.data import SampleModality
 from interp_registry.errors import DataError, UnknownNameError
 
-__all__ = ["READERS", "TableDataset", "file_digest"]
+__all__ = ["TableDataset", "file_digest", "read_rows", "unknown_column"]
 
 _CHUNK = 1 << 22
 
@@ -65,7 +65,7 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
         raise DataError(f"{path} is no Parquet file: {err}") from err
 
 
-READERS: Mapping[str, Callable[[Path], list[dict[str, Any]]]] = {
+_READERS: Mapping[str, Callable[[Path], list[dict[str, Any]]]] = {
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,
     ".csv": _read_delimited,
@@ -73,6 +73,33 @@ READERS: Mapping[str, Callable[[Path], list[dict[str, Any]]]] = {
     ".parquet": _read_parquet,
 }
 """Ending of a file -> function that reads its rows."""
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """All rows of a table, column -> value.
+
+    Raises:
+        DataError: The file is missing, of an unknown kind, malformed or not in UTF-8.
+    """
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(f"{path} is no table", f"known endings: {', '.join(_READERS)}")
+    if not path.is_file():
+        raise DataError(f"there is no file {str(path)!r}")
+    try:
+        return reader(path)
+    except UnicodeDecodeError as err:
+        raise DataError(f"{path} is not UTF-8: {err}", "save it as UTF-8; spreadsheets offer 'CSV UTF-8'") from err
+
+
+def unknown_column(name: str, columns: Sequence[str], path: Path, option: str) -> UnknownNameError:
+    """The error about a column that a table does not have; ``option`` is what chooses another."""
+    error = UnknownNameError("column", name, columns, str(path))
+    if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
+        error.hint = f"its only column is {columns[0]!r}: separate columns by commas in .csv, by tabs in .tsv files"
+    else:
+        error.hint = f"{error.hint} (choose with {option})"
+    return error
 
 
 class TableDataset(SidedDataset):
@@ -89,15 +116,7 @@ class TableDataset(SidedDataset):
     def __init__(self, config: TableConfig) -> None:
         self.config = config
         self.name = config.path.name
-        reader = READERS.get(config.path.suffix.lower())
-        if reader is None:
-            raise DataError(f"{config.path} is no table", f"known endings: {', '.join(READERS)}")
-        if not config.path.is_file():
-            raise DataError(f"there is no file {str(config.path)!r}")
-        try:
-            self._rows = reader(config.path)
-        except UnicodeDecodeError as err:
-            raise DataError(f"{config.path} is not UTF-8: {err}") from err
+        self._rows = read_rows(config.path)
         if not self._rows:
             raise DataError(f"{config.path} has no rows")
         self.modalities = self._find_modalities()
@@ -146,13 +165,13 @@ class TableDataset(SidedDataset):
 
     def _find_modalities(self) -> frozenset[SampleModality]:
         columns = list(self._rows[0])
-        wanted = [name for name in (self.config.image, self.config.key) if name is not None]
+        wanted = {"image": self.config.image, "key": self.config.key}
         has_text = self.config.text in columns
         if not has_text and self.config.image is None:
-            wanted.append(self.config.text)
-        for name in wanted:
-            if name not in columns:
-                raise UnknownNameError("column", name, columns, str(self.config.path))
+            wanted["text"] = self.config.text
+        for option, name in wanted.items():
+            if name is not None and name not in columns:
+                raise unknown_column(name, columns, self.config.path, f"FILE:{option}=COLUMN")
         found: set[SampleModality] = {"language"} if has_text else set()
         if self.config.image is not None:
             found.add("vision")

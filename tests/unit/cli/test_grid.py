@@ -53,6 +53,13 @@ def test_numbers_in_front_of_the_names_belong_to_the_names():
     assert lines == ["layer  lens     KL", "    0  tuned  0.12", "", "layer  lens   loss", "    0  tuned   2.5"]
 
 
+def test_a_name_stays_whole_beside_a_path_that_has_no_spaces():
+    lines = drawn(
+        grid(["run", "state", "what"], [RUN, "interrupted", "extract photos:captions=captions_named.csv"]), 60
+    )
+    assert lines[1].startswith(f"{RUN}  interrupted  extract")
+
+
 def test_a_name_stays_whole_and_the_long_text_beside_it_is_folded_between_words():
     lines = drawn(grid(["run", "state", "what"], [RUN, "done", "extract lm-d64 --dataset shapes --limit 64"]), 60)
     assert lines[1] == f"{RUN}  done   extract lm-d64 --dataset"

@@ -50,6 +50,14 @@ def as_json(capsys: pytest.CaptureFixture[str]) -> dict:
     return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
+def test_a_command_line_is_shown_as_a_shell_reads_it(capsys):
+    RunStore(layout().runs).create("count", {}, argv=["interp", "count", "my model", "a*"])
+    assert run(["runs", "list"]) == 0
+    assert "count 'my model' 'a*'" in capsys.readouterr().out
+    assert run(["runs", "show"]) == 0
+    assert "interp count 'my model' 'a*'" in capsys.readouterr().out
+
+
 def test_runs_are_listed_by_command_and_state(stopped, capsys):
     assert run(["runs", "list"]) == 0
     assert stopped.id in capsys.readouterr().out

@@ -6,9 +6,11 @@ from interp_registry import Method, Stage, hookimpl
 
 __all__ = ["methods"]
 
-_KORNBLITH = """@inproceedings{kornblith2019cka,
+_KORNBLITH = """@inproceedings{kornblith2019similarity,
   title={Similarity of Neural Network Representations Revisited},
-  author={Kornblith, Simon and Norouzi, Mohammad and Lee, Honglak and Hinton, Geoffrey}, booktitle={ICML}, year={2019}
+  author={Kornblith, Simon and Norouzi, Mohammad and Lee, Honglak and Hinton, Geoffrey},
+  booktitle={International Conference on Machine Learning},
+  year={2019}
 }"""
 _INFONCE = """@article{oord2018cpc,
   title={Representation Learning with Contrastive Predictive Coding},

@@ -7,10 +7,10 @@ from interp_registry import Method, Stage, hookimpl
 INTERP_API = 1
 
 _PRH = """@inproceedings{huh2024platonic,
-  title     = {Position: The Platonic Representation Hypothesis},
-  author    = {Huh, Minyoung and Cheung, Brian and Wang, Tongzhou and Isola, Phillip},
-  booktitle = {International Conference on Machine Learning},
-  year      = {2024}
+  title={Position: The Platonic Representation Hypothesis},
+  author={Huh, Minyoung and Cheung, Brian and Wang, Tongzhou and Isola, Phillip},
+  booktitle={International Conference on Machine Learning},
+  year={2024}
 }"""
 
 _HELP = """Pool the activations of models at every layer over a data set, and store them.

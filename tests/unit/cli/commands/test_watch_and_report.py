@@ -151,7 +151,9 @@ def test_a_report_of_several_runs_is_written_with_its_files_and_never_into_a_sea
     assert first.problems() == []
     assert interp(["report", "--to", str(tmp_path / "here"), "--no-files"]) == 0
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["index.html"]
-    assert "wrote" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("wrote") == 1
+    assert interp(["report", "--to", str(tmp_path / "here")]) == 0
+    assert f"wrote {tmp_path / 'here' / 'figures'}\n" in capsys.readouterr().out
 
 
 def test_memory_and_device_are_sampled_while_work_goes_on(monkeypatch):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 
@@ -87,14 +88,49 @@ def test_a_list_of_texts_counts_as_several_captions(tmp_path) -> None:
         ('{"text": 1}\n', "not a text"),
         ("{nonsense\n", "line 1: no JSON"),
         ("[1]\n", "expected an object"),
-        ('{"other": "x"}\n', "unknown column 'text'"),
+        ('{"other": "x"}\n', "unknown column 'text'.*choose with FILE:text=COLUMN"),
     ],
 )
 def test_a_malformed_table_is_explained(tmp_path, content, said) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(content)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError) as caught:
         select_dataset(str(path)).text(0)
+    assert re.search(said, f"{caught.value.message} {caught.value.hint}")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("file_name;text\na.png;grün\n".encode(), "separate columns by commas"),
+        ("file_name,text\na.png,grün\n".encode("latin-1"), "not UTF-8.*save it as UTF-8"),
+    ],
+)
+def test_a_spreadsheet_in_another_notation_is_explained(tmp_path, content, said) -> None:
+    picture(10).save(tmp_path / "a.png")
+    path = tmp_path / "sheet.csv"
+    path.write_bytes(content)
+    for dataset in (str(path), f"{tmp_path}:captions={path}"):
+        with pytest.raises(UsageError) as caught:
+            resolve_dataset(dataset)
+        assert re.search(said, f"{caught.value.message} {caught.value.hint}")
+
+
+@pytest.mark.parametrize("named", [lambda name: name, lambda name: name.removesuffix(".png")])
+def test_captions_in_the_order_of_the_images_may_not_name_others(tmp_path, named) -> None:
+    for i, name in enumerate(("a.png", "b.png")):
+        picture(10 * i).save(tmp_path / name)
+    table = tmp_path / "captions.csv"
+    table.write_text(f"image,text\n{named('a.png')},first\n{named('b.png')},second\n")
+    assert select_dataset(f"{tmp_path}:captions={table}").text(1) == "second"
+    table.write_text(f"image,text\n{named('b.png')},second\n{named('a.png')},first\n")
+    with pytest.raises(DataError, match=r"row 1: column 'image' says 'b.*, but the image in its place is 'a.png'"):
+        select_dataset(f"{tmp_path}:captions={table}")
+
+
+def test_a_folder_that_is_not_there_is_not_taken_for_a_misspelt_name_alone() -> None:
+    with pytest.raises(UsageError, match=r"unknown data set 'photo'.*no file or folder"):
+        resolve_dataset("photo:captions=texts.csv")
 
 
 def test_images_beside_a_table_stay_below_its_folder(tmp_path) -> None:

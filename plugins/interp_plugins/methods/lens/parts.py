@@ -164,7 +164,7 @@ class Parts:
 
     def readout(self, activations: Float[Tensor, "*n d"]) -> Float[Tensor, "*n v"]:
         """Next-token logits of activations as if they were those of layer L: final norm and unembedding."""
-        return self.model.unembed(self.model.final_norm(activations))
+        return self.model.unembed(self.model.final_norm(activations.to(self.device)))
 
     @torch.no_grad()
     def prefix(self, token_ids: Int[Tensor, "b s"], mask: Bool[Tensor, "b s"], layer: int) -> Prefix:
@@ -191,7 +191,7 @@ class Parts:
             UsageError: The model cannot run single tokens so; see :attr:`has_tail`.
         """
         if prefix.layer == self.n_layers:
-            return self.readout(values.to(self.device))
+            return self.readout(values)
         if not self.has_tail:
             raise UsageError(f"{self.model.info.name} cannot run a token by itself", "use a full pass")
         return self._tail(prefix, positions, values)

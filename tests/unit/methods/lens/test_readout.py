@@ -8,7 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from emulated_mps import emulated_mps
+from tiny_models import build, language_config
 from tiny_models import tokenizer as word_tokenizer
+from transformers import AutoModelForCausalLM
 
 from interp_plugins.methods.lens.config import ExportConfig, ImportConfig, LensTrainConfig
 from interp_plugins.methods.lens.contract import Lens, ReadsOut, Trains
@@ -34,6 +37,7 @@ from interp_plugins.methods.lens.readout.tuned import TunedLens
 from interp_plugins.methods.lens.stored import load_lens
 from interp_plugins.methods.lens.train import run
 from interp_plugins.models.resolve import load_model
+from interp_plugins.models.wrapping import wrap_module
 from interp_registry.errors import ConfigError, DataError, UsageError
 from interp_registry.stores.pt_files import read_pt
 from interp_registry.testing import FakeContext
@@ -51,6 +55,17 @@ def config_of(method, model_folder, corpus, **training):
         dtype="fp32",
         training=TrainingConfig(**{"steps": 40, "log_every": 1, "clip_norm": 1.0, **training}),
     )
+
+
+@torch.no_grad()
+def test_activations_from_the_cpu_are_read_where_the_model_is():
+    x = torch.randn(6, 32, generator=torch.Generator().manual_seed(0))
+    network = build(AutoModelForCausalLM, language_config("llama"))
+    here = LogitLens(LogitLensConfig(), wrap_module(network, word_tokenizer()), OUTLINE).readout(x, 1)
+    with emulated_mps():
+        there = LogitLens(LogitLensConfig(), wrap_module(network.to("mps"), word_tokenizer()), OUTLINE).readout(x, 1)
+        assert there.device.type == "mps"
+        assert torch.equal(there.cpu(), here)
 
 
 @torch.no_grad()

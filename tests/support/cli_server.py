@@ -2,7 +2,8 @@
 
 Reads one JSON request per line and answers with one JSON line. {"argv", "env", "cwd", "out", "err", "file_size"} starts a
 command whose output goes to the files ``out`` and ``err``, and answers {"pid"}; with a ``file_size`` no file may become
-larger. {"wait", "seconds"} waits for that process and answers {"code"}: null while it runs, -9 when it was killed.
+larger, and with EMULATED_MPS in its environment the command finds a device "mps" and writes to the file of that name how many
+kernels ran on it. {"wait", "seconds"} waits for that process and answers {"code"}: null while it runs, -9 when it was killed.
 Started by the fixture ``cli_server``.
 """
 
@@ -13,6 +14,8 @@ import signal
 import sys
 import threading
 import time
+from contextlib import contextmanager
+from pathlib import Path
 
 
 def main() -> None:
@@ -73,7 +76,8 @@ def run(request: dict, interp) -> None:
     sys.argv = ["interp", *request["argv"]]
     code = 1
     try:
-        interp()
+        with devices():
+            interp()
         code = 0
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
@@ -86,6 +90,21 @@ def run(request: dict, interp) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+@contextmanager
+def devices():
+    """The devices of this machine, and an emulated one where EMULATED_MPS is set."""
+    if "EMULATED_MPS" not in os.environ:
+        yield
+        return
+    from emulated_mps import emulated_mps
+
+    with emulated_mps() as emulation:
+        try:
+            yield
+        finally:
+            Path(os.environ["EMULATED_MPS"]).write_text(str(emulation.n_kernels))
 
 
 if __name__ == "__main__":

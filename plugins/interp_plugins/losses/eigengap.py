@@ -10,6 +10,7 @@ from torch import Tensor
 from interp_plugins.losses.config import NcutLoss
 from interp_plugins.losses.rows import check_pair, full_precision, raise_precision, unit_rows
 from interp_registry.errors import DataError
+from interp_registry.tensors.precision import precise_device
 
 __all__ = ["NormalisedCutGap", "eigengap_loss", "laplacian_eigenvalues"]
 
@@ -38,7 +39,8 @@ def laplacian_eigenvalues(features: Float[Tensor, "n d"], sigma: float | None = 
     affinity = torch.exp(-distances / (2 * width**2))
     scale = affinity.sum(dim=-1).rsqrt()
     eye = torch.eye(features.shape[0], dtype=features.dtype, device=features.device)
-    return torch.linalg.eigvalsh(eye - scale[:, None] * affinity * scale[None, :])
+    laplacian = eye - scale[:, None] * affinity * scale[None, :]
+    return torch.linalg.eigvalsh(laplacian.to(precise_device(features.device))).to(features.device)
 
 
 def _median_distance(squared: Float[Tensor, "n n"]) -> float:

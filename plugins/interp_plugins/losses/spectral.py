@@ -11,6 +11,7 @@ from torch.nn import functional
 from interp_plugins.losses.config import ClipSvdLoss, Reduction, SvdLoss
 from interp_plugins.losses.rows import center_columns, check_pair, full_precision, raise_precision, unit_rows
 from interp_registry.errors import DataError
+from interp_registry.tensors.precision import precise_device
 
 __all__ = ["CrossCovarianceGap", "PairCosineAndGap", "cross_singular_values", "pair_cosine", "spectral_gap_loss"]
 
@@ -40,7 +41,8 @@ def cross_singular_values(
     covariance = x.T @ y
     if not covariance.isfinite().all():
         raise DataError("an embedding is not finite", "look for an overflow in the model")
-    return torch.linalg.svdvals(covariance / x.shape[0] if reduction == "mean" else covariance)
+    scaled = covariance / x.shape[0] if reduction == "mean" else covariance
+    return torch.linalg.svdvals(scaled.to(precise_device(x.device))).to(x.device)
 
 
 def spectral_gap_loss(

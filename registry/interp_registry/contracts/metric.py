@@ -86,7 +86,7 @@ class Metric(Protocol):
         """Compute once per model what every pair needs.
 
         Args:
-            layers: One ``[n, d]`` float tensor per layer; d may differ between layers.
+            layers: One ``[n, d]`` float tensor per layer; d may differ between layers. All are on one device, which has float64.
 
         Returns:
             Named tensors, stored and loaded as safetensors.

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from interp_plugins.metrics.preparation import varies
 from interp_registry.errors import DataError
+from interp_registry.tensors.precision import precise_device
 
 __all__ = [
     "Features",
@@ -40,7 +41,8 @@ def as_layers(
     Args:
         features: What the caller gave, see `Features`. Half precision is converted to float32.
         side: How to call it in messages.
-        device: Where to put the tensors; None leaves them where they are.
+        device: Where to put the tensors; None leaves them where they are. Scores need float64: they go to the CPU where a device
+            has none (Apple's MPS).
 
     Raises:
         DataError: Wrong number of axes, no layers, too few samples, values that are not finite or do not vary.
@@ -53,7 +55,7 @@ def as_layers(
     else:
         layers = _split(_tensor(features, side), side)
     check_layers(layers, side)
-    return [layer.to(device) for layer in layers]
+    return layers if device is None else [layer.to(precise_device(device)) for layer in layers]
 
 
 def check_layers(layers: Sequence[Tensor], side: str) -> None:
@@ -172,7 +174,8 @@ def _tensor(value: Any, name: str) -> Tensor:
         ) from err
     if tensor.is_complex() or tensor.dtype == torch.bool:
         raise DataError(f"{name} holds {str(tensor.dtype).removeprefix('torch.')} values", "give real numbers")
-    return tensor.detach() if tensor.dtype in (torch.float32, torch.float64) else tensor.detach().float()
+    tensor = tensor.detach().to(precise_device(tensor.device))
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
 
 
 def _split(array: Tensor, side: str) -> list[Tensor]:

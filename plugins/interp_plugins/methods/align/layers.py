@@ -11,6 +11,7 @@ from interp_plugins.metrics.layer_statistics import LayerStatistics, layer_stati
 from interp_registry.contracts.method import Result, RunContext
 from interp_registry.errors import UsageError
 from interp_registry.figures import Figure, Lines, Series, Table
+from interp_registry.tensors.precision import precise_device
 
 __all__ = ["layers"]
 
@@ -37,11 +38,12 @@ def layers(config: LayersConfig, ctx: RunContext) -> Result:
         raise UsageError("no model was named", "e.g. `interp align layers vit-d64`")
     sources, failures = find_sources(words, config, ctx, config.pool)
     found: list[tuple[LoadedFeatures, list[LayerStatistics]]] = []
+    device = precise_device(ctx.device)
     for index, source in enumerate(sources):
         features = source.load()
         features.name = source.name
         check_layers(features.features, source.name)
-        found.append((features, layer_statistics([layer.to(ctx.device) for layer in features.features])))
+        found.append((features, layer_statistics([layer.to(device) for layer in features.features])))
         ctx.events.progress("layers", index + 1, len(sources), "models")
     result = Result(scalars={"models": len(found), "layers": sum(len(statistics) for _, statistics in found)})
     result.tables = [_table(features, statistics) for features, statistics in found]

@@ -21,6 +21,7 @@ from interp_plugins.metrics.layer_bank import LayerBank
 from interp_plugins.metrics.preparation import prepare_features
 from interp_registry.contracts.metric import State
 from interp_registry.errors import DataError
+from interp_registry.tensors.precision import precise_device
 
 __all__ = ["ModelBank", "PairScore", "check_samples", "ranked", "score_pairs"]
 
@@ -81,7 +82,7 @@ class ModelBank:
     Args:
         source: Where the features are.
         options: How to prepare them.
-        device: Where to compute.
+        device: Where to compute; the CPU in its place where it has no float64.
         share: Whether several metrics will ask for Grams.
     """
 
@@ -89,7 +90,7 @@ class ModelBank:
         self.source = source
         self.features: LoadedFeatures = source.load()
         check_layers(self.features.features, source.name)
-        self._options, self._device, self._share = options, device, share
+        self._options, self._device, self._share = options, precise_device(device), share
         self._bank: LayerBank | None = None
         self.group: Tensor | None = None
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from interp_registry.contracts.model import Batch
+from interp_registry.tensors.precision import precise_device, to_float64
 
 __all__ = ["LossTotals", "loss_totals", "text_nats"]
 
@@ -41,10 +42,11 @@ def text_nats(
     scored = mask[:, 1:] & mask[:, :-1]
     states, targets = hidden[:, :-1][scored], ids[:, 1:][scored]
     rows = torch.arange(len(ids), device=hidden.device)[:, None].expand_as(scored)[scored]
-    nats = torch.zeros(len(ids), dtype=torch.float64, device=hidden.device)
+    nats = torch.zeros(len(ids), dtype=torch.float64, device=precise_device(hidden.device))
+    rows = rows.to(nats.device)
     for part in _chunks(states, unembed):
         logits = unembed(states[part]).float()
-        nats.index_add_(0, rows[part], functional.cross_entropy(logits, targets[part], reduction="none").double())
+        nats.index_add_(0, rows[part], to_float64(functional.cross_entropy(logits, targets[part], reduction="none")))
     return nats, scored.sum(dim=1)
 
 

@@ -16,6 +16,7 @@ from interp_plugins.methods.lens.evaluation.measures import agreement, cross_ent
 from interp_plugins.methods.lens.parts import Parts
 from interp_plugins.models.language import CausalLanguageModel
 from interp_registry.contracts.model import Batch, Encoded
+from interp_registry.tensors.precision import to_float64
 
 __all__ = ["Effects", "SwapMeter"]
 
@@ -146,8 +147,8 @@ class SwapMeter:
         return Effects(
             kl[:, 0],
             kl[:, 1:].masked_fill(~present[:, 1:], math.nan).nanmean(1),
-            agreement(original[:, 0], swapped[:, 0]).double().cpu(),
+            to_float64(agreement(original[:, 0], swapped[:, 0])).cpu(),
             change[:, 0],
             change[:, 1:].nanmean(1),
-            moved.double().cpu(),
+            to_float64(moved).cpu(),
         )

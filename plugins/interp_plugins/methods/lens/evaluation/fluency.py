@@ -15,6 +15,7 @@ from interp_plugins.methods.lens.evaluation.measures import cross_entropy
 from interp_plugins.models.language import CausalLanguageModel
 from interp_registry.contracts.model import Encoded
 from interp_registry.errors import InterpError
+from interp_registry.tensors.precision import to_float64
 from interp_registry.tensors.seeding import generator
 
 __all__ = ["TextLoss", "own_texts", "start_token", "text_loss"]
@@ -82,7 +83,7 @@ def own_texts(model: CausalLanguageModel, n_texts: int, n_tokens: int, seed: int
     for _ in range(n_tokens):
         for first in range(0, n_texts, _BATCH):
             part = texts[first : first + _BATCH]
-            last = _logits(model, part)[0][:, -1].double().softmax(-1).cpu()
+            last = to_float64(_logits(model, part)[0][:, -1]).softmax(-1).cpu()
             for text, token in zip(part, torch.multinomial(last, 1, generator=source)[:, 0].tolist(), strict=True):
                 text.append(token)
     end = model.tokenizer.eos_token_id

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp_registry.errors import DataError
+from interp_registry.tensors.precision import to_float64
 from interp_registry.tensors.seeding import generator
 
 __all__ = ["LinearBottleneck", "Ridge", "comparable_rank", "fit_probe", "token_features"]
@@ -37,7 +38,7 @@ class Ridge:
         """
         if len(x) < 2:
             raise DataError(f"{len(x)} rows are too few to fit a line")
-        x, y = x.double(), y.double()
+        x, y = to_float64(x), to_float64(y)
         mean_x, mean_y = x.mean(0), y.mean(0)
         centred = x - mean_x
         gram = centred.T @ centred / len(x)
@@ -48,7 +49,7 @@ class Ridge:
 
     def __call__(self, x: Float[Tensor, "n m"]) -> Float[Tensor, "n k"]:
         """Predictions in float64."""
-        return (x.double() - self.mean_x) @ self.weight + self.mean_y
+        return (to_float64(x) - self.mean_x) @ self.weight + self.mean_y
 
 
 def fit_probe(
@@ -70,7 +71,7 @@ def fit_probe(
     out = held[owner]
     if (~out).sum() < 2:
         raise DataError(f"{len(names)} documents are too few to fit a probe")
-    y = facts.double()
+    y = to_float64(facts)
     errors = {
         penalty: (Ridge.fit(activations[~out], y[~out], penalty)(activations[out]) - y[out]).square().mean().item()
         for penalty in _RIDGE_GRID
@@ -88,7 +89,7 @@ class LinearBottleneck:
     @classmethod
     def fit(cls, activations: Float[Tensor, "n d"], rank: int) -> Self:
         """The ``rank`` axes of largest variance; no linear bottleneck of that rank explains more of the training rows."""
-        rows = activations.double()
+        rows = to_float64(activations)
         mean = rows.mean(0)
         centred = rows - mean
         _, axes = torch.linalg.eigh(centred.T @ centred)
@@ -96,7 +97,7 @@ class LinearBottleneck:
 
     def __call__(self, activations: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """The activations as they are after the bottleneck, float32."""
-        coordinates = ((activations.double() - self.mean) @ self.axes).bfloat16().double()
+        coordinates = ((to_float64(activations) - self.mean) @ self.axes).bfloat16().double()
         return (coordinates @ self.axes.T + self.mean).float()
 
 

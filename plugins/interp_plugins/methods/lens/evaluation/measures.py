@@ -1,4 +1,4 @@
-"""Measures of a reconstruction and of a prediction; all sums are in float64.
+"""Measures of a reconstruction and of a prediction; all sums are in float64, on the CPU where the device has none.
 
 Axes: n rows, d width, v vocabulary.
 """
@@ -8,6 +8,8 @@ import math
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from interp_registry.tensors.precision import to_float64
 
 __all__ = [
     "agreement",
@@ -25,12 +27,12 @@ __all__ = [
 
 def squared_errors(activations: Float[Tensor, "n d"], reconstructions: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
     """``|a - a_hat|^2`` of each row, in [0, inf)."""
-    return (activations.double() - reconstructions.double()).square().sum(-1)
+    return (to_float64(activations) - to_float64(reconstructions)).square().sum(-1)
 
 
 def squared_spread(activations: Float[Tensor, "n d"], mean: Float[Tensor, "d"]) -> Float[Tensor, "n"]:
     """``|a - mean|^2`` of each row: the error of the predictor that always says the mean."""
-    return (activations.double() - mean.double()).square().sum(-1)
+    return (to_float64(activations) - to_float64(mean)).square().sum(-1)
 
 
 def fve(activations: Float[Tensor, "n d"], reconstructions: Float[Tensor, "n d"], mean: Float[Tensor, "d"]) -> float:
@@ -75,13 +77,13 @@ def cosine(
         reconstructions: The reconstructions.
         mean: Subtracted from both (the training mean gives the centred cosine). Without it rows that share a large mean look alike.
     """
-    offset = 0.0 if mean is None else mean.double()
-    return (_unit(activations.double() - offset) * _unit(reconstructions.double() - offset)).sum(-1)
+    offset = 0.0 if mean is None else to_float64(mean)
+    return (_unit(to_float64(activations) - offset) * _unit(to_float64(reconstructions) - offset)).sum(-1)
 
 
 def kl_divergence(reference: Float[Tensor, "*n v"], other: Float[Tensor, "*n v"]) -> Float[Tensor, "*n"]:
     """KL(reference || other) in nats of the distributions that two sets of logits give, at least 0."""
-    p, q = reference.double().log_softmax(-1), other.double().log_softmax(-1)
+    p, q = to_float64(reference).log_softmax(-1), to_float64(other).log_softmax(-1)
     return (p.exp() * (p - q)).sum(-1).clamp_min(0)
 
 
@@ -92,16 +94,17 @@ def agreement(reference: Float[Tensor, "*n v"], other: Float[Tensor, "*n v"]) ->
 
 def cross_entropy(logits: Float[Tensor, "*n v"], targets: Int[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """Surprisal of the targets in nats."""
-    return -logits.double().log_softmax(-1).gather(-1, targets.long()[..., None])[..., 0]
+    logp = to_float64(logits).log_softmax(-1)
+    return -logp.gather(-1, targets.long().to(logp.device)[..., None])[..., 0]
 
 
 def entropy(logits: Float[Tensor, "*n v"]) -> Float[Tensor, "*n"]:
     """Entropy in nats of the distributions that logits give, in [0, ln v]."""
-    logp = logits.double().log_softmax(-1)
+    logp = to_float64(logits).log_softmax(-1)
     return -(logp.exp() * logp).sum(-1)
 
 
 def _unit(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    exact = rows.double()
+    exact = to_float64(rows)
     norms = exact.norm(dim=-1, keepdim=True)
     return torch.where(norms > 0, exact / norms.clamp_min(torch.finfo(torch.float64).tiny), 0.0)

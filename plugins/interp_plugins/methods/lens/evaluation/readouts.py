@@ -13,6 +13,7 @@ from interp_plugins.methods.lens.contract import ReadsOut
 from interp_plugins.methods.lens.evaluation.effects import SwapMeter
 from interp_plugins.methods.lens.evaluation.interventions import Case
 from interp_plugins.methods.lens.evaluation.measures import agreement, cross_entropy, entropy, kl_divergence
+from interp_registry.tensors.precision import to_float64
 
 __all__ = ["Prediction", "model_prediction", "predictions"]
 
@@ -51,9 +52,9 @@ def model_prediction(meter: SwapMeter) -> Prediction:
 
 
 def _against(final: Float[Tensor, "n v"], logits: Float[Tensor, "n v"], following: Tensor) -> Prediction:
-    absent = following < 0
-    loss = cross_entropy(logits, following.clamp_min(0)).masked_fill(absent, torch.nan)
-    agrees = agreement(final, logits).double()
+    loss = cross_entropy(logits, following.clamp_min(0))
+    loss = loss.masked_fill((following < 0).to(loss.device), torch.nan)
+    agrees = to_float64(agreement(final, logits))
     return Prediction(kl_divergence(final, logits).cpu(), loss.cpu(), entropy(logits).cpu(), agrees.cpu())
 
 

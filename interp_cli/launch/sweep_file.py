@@ -34,6 +34,7 @@ MAX_POINTS = 100_000
 """Most points of a sweep, per experiment."""
 
 _LARGEST_SEED = 2**31 - 1  # the generators take 32 bits, and later processes add to it
+_LARGEST = 2**53  # whole numbers beyond are no longer told apart
 _DISCRIMINATORS = ("type", "classname", "name")
 _RANGE_KEYS = frozenset({"min", "max", "log", "step", "int"})
 _METHODS = ("grid", "random", "tpe")
@@ -266,15 +267,20 @@ class _Reader:
         if extra is not None:
             raise self.wrong(place, f"{extra!r} is no part of a range", f"a range has {', '.join(sorted(_RANGE_KEYS))}")
         low, high, step = value["min"], value["max"], value.get("step")
-        for number in (low, high, *([] if step is None else [step])):
-            if isinstance(number, bool) or not isinstance(number, (int, float)):
-                raise self.wrong(place, f"{number!r} is no number", "YAML reads 1e-3 as text; write 1.0e-3")
-        log, whole = (
-            bool(value.get("log", False)),
-            bool(value.get("int", isinstance(low, int) and isinstance(high, int))),
-        )
+        given = [low, high] if step is None else [low, high, step]
+        self._check_numbers(given, place)
+        log, whole = bool(value.get("log", False)), bool(value.get("int", all(isinstance(n, int) for n in given)))
+        if whole and any(number != int(number) for number in given):
+            raise self.wrong(place, f"min {low}, max {high}, step {step} of whole numbers", "write whole numbers")
         if not low < high or (log and low <= 0) or (step is not None and (step <= 0 or log)):
             raise self.wrong(
                 place, f"min {low}, max {high}, step {step}, log {log}", "min < max; log needs min > 0 and no step"
             )
         return Range(float(low), float(high), log, None if step is None else float(step), whole)
+
+    def _check_numbers(self, given: Sequence[Any], place: str) -> None:
+        for number in given:
+            if isinstance(number, bool) or not isinstance(number, (int, float)):
+                raise self.wrong(place, f"{number!r} is no number", "YAML reads 1e-3 as text; write 1.0e-3")
+            if not abs(number) < _LARGEST:
+                raise self.wrong(place, f"{number} bounds nothing", f"a range ends before {_LARGEST:g}")

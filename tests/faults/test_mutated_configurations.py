@@ -44,7 +44,8 @@ def command_lines(draw):
 
 def explain(words):
     """Nothing is run: the configuration is explained."""
-    check([*words, "--explain-config"] if "--" not in words else words)
+    end = words.index("--") if "--" in words else len(words)
+    check([*words[:end], "--explain-config", *words[end:]])
 
 
 @pytest.mark.parametrize("n", counts(150, 1000))

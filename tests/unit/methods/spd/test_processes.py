@@ -15,6 +15,7 @@ from interp_plugins.methods.spd.decompose import decompose
 from interp_plugins.methods.spd.processes import Share
 from interp_plugins.methods.spd.run import result_of
 from interp_plugins.methods.spd.training import DecompositionTraining, export_weights
+from interp_registry.discovery import discover
 from interp_registry.errors import UsageError
 from interp_registry.testing import FakeContext
 
@@ -94,6 +95,7 @@ def test_sources_kept_per_row_cannot_be_shared(tiny):
 
 @pytest.mark.parametrize("is_main", [True, False])
 def test_the_main_process_alone_writes_the_decomposition_and_all_have_its_result(tiny, tmp_path, is_main):
+    discover()  # the configuration is written, too
     config, problem = tiny
     config.steps, config.n_eval_batches = 2, 1
     ctx = FakeContext(tmp_path)

@@ -127,7 +127,7 @@ TABLES = {
     "a.jsonl": [
         b'{"text": ' + b"[" * 100_000, b'{"text":' + b"1" * 5000, b"[1]\n", b'{"text": 3}\n', b'{"text": "\\ud800 dog"}\n', b"\xff\xfe",
     ],
-    "a.csv": [b"text\n" + b"a" * 200_000 + b"\n", b"\xff\xfe"],
+    "a.csv": [b"text\n" + b"a" * 200_000 + b"\n", b"\xff\xfe", b"text\na dog, running\n", b"a\n1,2\n"],
     "a.parquet": [b"", b"PAR1" + b"\xff" * 100 + b"PAR1", flipped_parquet()],
 }  # fmt: skip
 ARCHIVES = {
@@ -140,11 +140,14 @@ ARCHIVES = {
     "a number": ({"a.json": b"3"}, None),
     "a caption that is a number": ({"a.json": b'{"caption": 3}'}, None),
     "half a character": ({"a.json": b'{"caption": "\\udcff"}'}, None),
+    "a text that is none": ({"a.txt": b"\xff"}, None),
+    "a torn record": ({"a.json": b'{"caption": "a d'}, None),
+    "a record that is no text": ({"a.json": b"\xd6"}, None),
 }
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [(name, data) for name, all_ in TABLES.items() for data in all_], ids=range(11)
+    ("name", "content"), [(name, data) for name, all_ in TABLES.items() for data in all_], ids=range(13)
 )
 def test_a_table_that_is_none_is_named(tmp_path: Path, name: str, content: bytes):
     (tmp_path / name).write_bytes(content)
@@ -158,6 +161,45 @@ def test_an_archive_that_lies_is_named(tmp_path: Path, name: str):
     path = tar(members, tmp_path / "a.tar", size)
     with pytest.raises(DataError, match=r"a\.tar|'a'"):
         select_dataset(str(path)).text(0)
+
+
+CAPTIONS = {
+    "no cell.csv": b"image,caption\na.png\n",
+    "too many cells.csv": b"image,caption\na.png,a dog, running\n",
+    "no UTF-8.csv": b"image,caption\na.png,\xff\xfe\n",
+    "torn.jsonl": b'{"image": "a.png", "capt',
+    "a number.jsonl": b"3\n",
+    "half a character.jsonl": b'{"image": "a.png", "caption": "a \\udcff dog"}\n',
+    "a number.json": b"3",
+    "numbers.json": b"[3]",
+}
+
+
+@pytest.mark.parametrize("name", CAPTIONS)
+def test_a_file_of_captions_that_is_none_is_named(tmp_path: Path, name: str):
+    from interp_plugins.datasets.image_text.config import CaptionedFiles
+
+    (tmp_path / name).write_bytes(CAPTIONS[name])
+    with pytest.raises(DataError, match=Path(name).stem):
+        CaptionedFiles(file=tmp_path / name).build()
+
+
+@pytest.mark.parametrize(("member", "content"), [("a.txt", b"a dog \xff"), ("a.cls", b"one")])
+def test_a_caption_or_class_in_a_tar_that_is_none_is_named(tmp_path: Path, member: str, content: bytes):
+    from interp_plugins.datasets.image_text.config import WebDatasetTars
+
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "nshards.txt").write_text("1")
+    tar({"a.png": png(4, 4), member: content}, tmp_path / "test" / "0.tar")
+    with pytest.raises(DataError, match="'0/a'"):
+        WebDatasetTars(folder=tmp_path).build()
+
+
+def test_captions_of_a_folder_of_images_are_utf_8(tmp_path: Path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "metadata.jsonl").write_bytes(b'{"file_name": "a.png", "text": "\xff"}\n')
+    with pytest.raises(DataError, match=r"metadata\.jsonl is not UTF-8"):
+        select_dataset(str(tmp_path))
 
 
 def test_a_compressed_archive_is_not_unpacked(tmp_path: Path):
@@ -192,6 +234,15 @@ def objects(path: Path) -> None:
         np.save(file, np.array([Executed(path.with_name("executed"))], dtype=object))
 
 
+def torn_npz(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("feats.npy", npy((8, 2, 4)) + bytes(256))
+    data = bytearray(path.read_bytes())
+    start = data.index(b"feats.npy") + len("feats.npy")
+    data[start : start + 8] = b"\xff" * 8
+    path.write_bytes(data)
+
+
 def expanded(path: Path) -> None:
     torch.save({"feats": torch.zeros(1).expand(1 << 20, 1 << 10, 1 << 10)}, path)
 
@@ -202,6 +253,7 @@ FEATURES: dict[str, Callable[[Path], object]] = {
     "deep.npy": lambda path: path.write_bytes(b"\x93NUMPY\x01\0" + struct.pack("<H", 9000) + b"(" * 9000),
     "text.npy": lambda path: path.write_bytes(npy((2, 2), "<U4") + bytes(64)),
     "petabytes.npz": npz,
+    "torn.npz": torn_npz,
     "no.npz": lambda path: path.write_bytes(b"PK\x03\x04" + b"\xff" * 100),
     "code.pt": lambda path: torch.save({"feats": torch.ones(8, 2, 4), "x": Executed(path.with_name("executed"))}, path),
     "terabytes.pt": expanded,

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from interp_plugins.datasets.config import WebDatasetConfig
-from interp_plugins.datasets.paths import IMAGE_ENDINGS, open_image, readable
+from interp_plugins.datasets.paths import IMAGE_ENDINGS, decoded, open_image, readable
 from interp_plugins.datasets.sides import SidedDataset
 from interp_plugins.datasets.tables import file_digest
 from interp_registry.contracts.data import SampleModality
@@ -86,11 +86,18 @@ class WebDataset(SidedDataset):
         return self._entries[index].key
 
     def captions_of(self, index: int) -> tuple[str, ...]:
-        """All texts of a sample; its image is not decoded."""
+        """All texts of a sample; its image is not decoded.
+
+        Raises:
+            DataError: Its members hold something else.
+        """
         entry = self._entries[index]
         if entry.text is not None:
-            return (_read(entry.text).decode("utf-8").strip(),)
-        record = json.loads(_read(entry.record)) if entry.record is not None else {}
+            return (decoded(_read(entry.text), entry.key).strip(),)
+        try:
+            record = json.loads(_read(entry.record)) if entry.record is not None else {}
+        except (ValueError, RecursionError) as err:
+            raise DataError(f"sample {entry.key!r} has a .json that is none: {err}") from err
         value = record.get("caption", record.get("text", ())) if isinstance(record, dict) else None
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):

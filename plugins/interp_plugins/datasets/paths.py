@@ -7,7 +7,7 @@ from PIL import Image, UnidentifiedImageError
 
 from interp_registry.errors import DataError
 
-__all__ = ["IMAGE_ENDINGS", "inside", "open_image", "readable"]
+__all__ = ["IMAGE_ENDINGS", "decoded", "inside", "open_image", "readable"]
 
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What is decoded, whatever a file is called: for others, such as PostScript, Pillow would start a program that runs the file."""
@@ -62,3 +62,15 @@ def readable(text: str, where: str) -> str:
     except UnicodeEncodeError as err:
         raise DataError(f"{where!r} is no text: {err}", "write it again as UTF-8") from err
     return text
+
+
+def decoded(data: bytes, where: str) -> str:
+    """The text that some bytes are.
+
+    Raises:
+        DataError: They are no UTF-8.
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as err:
+        raise DataError(f"{where!r} is no text: {err}", "write it again as UTF-8") from err

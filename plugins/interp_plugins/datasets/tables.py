@@ -50,9 +50,16 @@ def _read_delimited(path: Path) -> list[dict[str, Any]]:
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
-            return list(csv.DictReader(file, delimiter=delimiter))
+            rows: list[dict[Any, Any]] = list(csv.DictReader(file, delimiter=delimiter))
         except csv.Error as err:
             raise DataError(f"{path} is no table: {err}") from err
+    for number, row in enumerate(rows, start=1):
+        if any(row.pop(None, ())):  # what a text with a comma loses silently
+            raise DataError(
+                f"{path}, row {number}: more cells than columns",
+                f"columns are separated by {delimiter!r}: put texts that have it in double quotes",
+            )
+    return rows
 
 
 def _read_parquet(path: Path) -> list[dict[str, Any]]:

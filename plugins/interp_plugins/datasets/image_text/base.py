@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from interp_plugins.datasets.paths import readable
 from interp_registry.contracts.data import Dataset, Subset
 from interp_registry.errors import DataError
 
@@ -19,13 +20,18 @@ def check_captions(name: str, captions: Sequence[Any]) -> None:
     A column read wrongly (first letters in place of captions, one caption for all) gives scores at chance that look like results.
 
     Raises:
-        DataError: A caption is no text or empty, the mean number of words is below 2, or fewer than one in twenty differ.
+        DataError: A caption is no text or empty or holds half a character, the
+            mean number of words is below 2, or fewer than one in twenty differ.
     """
     if not captions:
         raise DataError(f"{name} has no captions")
-    wrong = next((c for c in captions if not isinstance(c, str) or not c.strip()), None)
-    if wrong is not None:
-        raise DataError(f"{name}: {str(wrong)[:60]!r} is no caption", "every caption must be a text that is not empty")
+    wrong = [caption for caption in captions if not isinstance(caption, str) or not caption.strip()]
+    if wrong:
+        raise DataError(
+            f"{name}: {str(wrong[0])[:60]!r} is no caption", "every caption must be a text that is not empty"
+        )
+    for caption in captions:
+        readable(caption, name)
     mean = sum(len(caption.split()) for caption in captions) / len(captions)
     if mean < MIN_MEAN_WORDS:
         raise DataError(

@@ -211,7 +211,7 @@ class LabelledFolder(DatasetConfig):
 
 @dataclass
 class CaptionedFiles(DatasetConfig):
-    """Images with captions listed in a .csv, .tsv, .jsonl or .json file: one row per caption (retrieval, training)."""
+    """Images with captions listed in a .csv, .tsv, .jsonl, .json or .parquet file: one row per caption (retrieval, training)."""
 
     impl: ClassVar[str] = "interp_plugins.datasets.image_text.files:CaptionedFilesDataset"
 

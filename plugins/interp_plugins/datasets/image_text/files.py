@@ -1,6 +1,5 @@
 """Data sets in local files: captions, Karpathy splits, SugarCrepe, ARO, folders of classes."""
 
-import csv
 import hashlib
 import json
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import Any
 from interp_plugins.datasets.image_text.base import RowDataset
 from interp_plugins.datasets.image_text.config import Aro, CaptionedFiles, Coco, LabelledFolder, SugarCrepe
 from interp_plugins.datasets.paths import inside, open_image
+from interp_plugins.datasets.tables import read_rows
 from interp_registry.contracts.data import CaptionedImage, ChoiceSample, LabelledSample
 from interp_registry.errors import DataError, UsageError
 
@@ -185,14 +185,9 @@ class CaptionedFilesDataset(RowDataset):
 
 
 def _rows_of(file: Path) -> list[dict[str, Any]]:
-    if file.suffix == ".json":
-        return list(_read_json(file, "captions"))
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError as err:
-        raise UsageError(f"there is no file {str(file)!r}") from err
-    if file.suffix == ".jsonl":
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    if file.suffix not in {".csv", ".tsv"}:
-        raise UsageError(f"{file.name!r} has the ending {file.suffix!r}", "expected .csv, .tsv, .jsonl or .json")
-    return list(csv.DictReader(text.splitlines(), delimiter="\t" if file.suffix == ".tsv" else ","))
+    if file.suffix != ".json":
+        return read_rows(file)
+    rows = _read_json(file, "captions")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise DataError(f"{file} is no list of objects", "each has an 'image' and a 'caption'")
+    return rows

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from interp_plugins.datasets.image_text.base import RowDataset, check_captions
 from interp_plugins.datasets.image_text.config import WebDatasetTars
-from interp_plugins.datasets.paths import open_image
+from interp_plugins.datasets.paths import decoded, open_image
 from interp_registry.contracts.data import CaptionedImage, LabelledSample
 from interp_registry.errors import CorruptError, DataError, UsageError
 
@@ -51,17 +51,17 @@ class WebDatasetDataset(RowDataset):
             first = range(min(N_CHECKED, len(self)))
             check_captions(name, [caption for index in first for caption in self.captions_of(index)])
         else:
-            self.answers = [int(self._read(index, 3)) for index in range(len(self))]
+            self.answers = [self._label(index) for index in range(len(self))]
 
     def captions_of(self, index: int) -> tuple[str, ...]:
         """All captions of a sample, read from its tar; none where the samples have classes.
 
         Raises:
-            DataError: Its file of captions is empty.
+            DataError: Its file of captions is empty, or no UTF-8.
         """
         if not self._has_captions:
             return ()
-        lines = self._read(index, 3).decode("utf-8").splitlines()
+        lines = decoded(self._read(index, 3), self._keys[index]).splitlines()
         captions = tuple(line.strip() for line in lines if line.strip())
         if not captions:
             raise DataError(f"{self._keys[index]!r} has an empty .txt", "every image needs a caption")
@@ -73,6 +73,15 @@ class WebDatasetDataset(RowDataset):
         if self._has_captions:
             return CaptionedImage(self._keys[row], image, self.captions_of(row))
         return LabelledSample(self._keys[row], image, self.answers[row])
+
+    def _label(self, row: int) -> int:
+        text = self._read(row, 3)
+        try:
+            return int(text)
+        except ValueError as err:
+            raise DataError(
+                f"{self._keys[row]!r} has {text[:20]!r} in its .cls", "expected the number of a class"
+            ) from err
 
     def _read(self, row: int, column: int) -> bytes:
         """Bytes of the image (column 1) or the answer (column 3) of a sample."""

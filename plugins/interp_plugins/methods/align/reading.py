@@ -1,6 +1,7 @@
 """Reading features from files: npy, npz, safetensors, pt (tensors only), parquet."""
 
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ __all__ = ["SUFFIXES", "LoadedFeatures", "load_features", "means_file"]
 
 _SINGLE_ARRAY = ("feats", "features", "embeddings")
 _ID_COLUMNS = ("id", "ids", "sample_id", "__index_level_0__")
+_RAISED = (OSError, ValueError, KeyError, RuntimeError, EOFError, MemoryError, BadZipFile, TokenError, zlib.error)
+"""What reading a file that is torn or lies raises, in numpy, torch, safetensors and pyarrow."""
 
 
 @dataclass
@@ -84,7 +87,7 @@ def load_features(path: str | Path, name: str | None = None) -> LoadedFeatures:
         raise UsageError(f"there is no file {str(file)!r}", f"did you mean {near[0]}?" if near else "check the path")
     try:
         content, ids = reader(file)
-    except (OSError, ValueError, KeyError, RuntimeError, EOFError, MemoryError, BadZipFile, TokenError) as err:
+    except _RAISED as err:
         reason = str(err).splitlines()[0] if str(err) else type(err).__name__
         raise DataError(f"{file} is no readable {file.suffix} file: {reason}", "write it again, or convert it") from err
     return _loaded(content, ids, name or file.stem)

@@ -62,9 +62,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def _written_beside(path: Path, value: Any) -> Path:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    with temporary.open("w", encoding="utf-8") as target:
-        json.dump(value, target, indent=1)
-        target.write("\n")
-        target.flush()
-        os.fsync(target.fileno())
+    try:
+        with temporary.open("w", encoding="utf-8") as target:
+            json.dump(value, target, indent=1)
+            target.write("\n")
+            target.flush()
+            os.fsync(target.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     return temporary

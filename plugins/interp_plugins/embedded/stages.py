@@ -12,7 +12,7 @@ from interp_plugins.embedded.zoo.manifest import MANIFEST, check_files, record_m
 from interp_plugins.embedded.zoo.measuring import EvaluationData
 from interp_plugins.embedded.zoo.verifying import CAPTION_COUNTS, Check, Measurements, checks, measure, metrics_of
 from interp_registry.contracts.method import Cost, Failure, Result, RunContext
-from interp_registry.errors import ConfigError, UnknownNameError
+from interp_registry.errors import ConfigError, UnknownNameError, UsageError
 from interp_registry.figures import HeatMap, Scatter, Table
 
 __all__ = ["build", "estimate_build", "estimate_verify", "verify"]
@@ -28,8 +28,11 @@ def build(config: ZooBuildConfig, ctx: RunContext) -> Result:
 
     Raises:
         UnknownNameError: a name is no model of the zoo.
+        UsageError: there are several processes, each of which would train everything into the same folders.
     """
     recipes = _chosen(config)
+    if not ctx.is_main:
+        raise UsageError("models of the zoo are trained by one process", "leave --num-processes out")
     seconds = sum(recipe.expected_seconds for recipe in recipes)
     ctx.events.message(
         f"training {', '.join(one.name for one in recipes)} takes about {_minutes(seconds)} of CPU time on one core"

@@ -10,6 +10,7 @@ from typing import Any
 
 from interp_plugins.trackers.config import AimConfig
 from interp_registry.contracts.tracker import TrackedRun, Tracker
+from interp_registry.stores.artifact import replace_text
 
 __all__ = ["AimTracker", "import_run", "known_hash"]
 
@@ -64,7 +65,7 @@ class AimTracker(Tracker):
         )
         note = _note(self._repo, run.name)
         note.parent.mkdir(exist_ok=True)
-        note.write_text(f"{self._run.hash}\n", encoding="ascii")
+        replace_text(note, f"{self._run.hash}\n")
         self._run.name = run.name
         self._run["hparams"] = dict(run.config)
         self._run["interp"] = {"run": run.name, "stage": run.stage, "folder": str(run.folder)}

@@ -78,14 +78,15 @@ def _add(total: Result, found: _Found, n_pictures: int, ctx: RunContext) -> None
     agreement = word_agreement(similarity, found.cut.word_vectors, found.nodes.word_owner)
     values = {**found.scalars(), "spearman_1": agreement[0]["spearman"]}
     figures = cut_figures(found.name, found.nodes, found.cut, words, n_pictures)
+    stored = _stored(found, words, {**values, "agreement": agreement, "solver": found.cut.solver}, ctx)
+    _store_pictures(found, figures, ctx)
+    total.artifacts += stored
     total.scalars |= {f"{found.name}/{key}": value for key, value in values.items()}
     agreement_table = Table.of_records(
         agreement, title=f"{found.name}: agreement of eigenvectors with similarities", name=f"{found.folder} agreement"
     )
     total.tables += [agreement_table, _word_table(found, words)]
     total.figures += figures
-    total.artifacts += _stored(found, words, {**values, "agreement": agreement, "solver": found.cut.solver}, ctx)
-    _store_pictures(found, figures, ctx)
     ctx.tracker.log({f"cuts/{found.name}/{key}": float(value) for key, value in values.items()}, 0)
 
 

@@ -18,6 +18,7 @@ from interp_plugins.methods.cuts.pictures import eigenvector_colours, overlay
 from interp_plugins.methods.cuts.run import cuts
 from interp_plugins.methods.cuts.words import cluster_words
 from interp_registry.errors import ConfigError, OfflineError, ResourceError, UsageError
+from interp_registry.stores.artifact import replace_text
 from interp_registry.stores.shards import open_shard
 
 
@@ -167,6 +168,19 @@ def test_a_model_that_fails_is_recorded_and_alone_ends_the_run(untrained_context
     assert [failure.item for failure in cuts(config, untrained_context).failures] == ["nobody/nothing"]
     with pytest.raises(OfflineError):
         cuts(CutsConfig(models=["nobody/nothing"], dataset=WorldTwins(n=2)), untrained_context)
+
+
+def test_nothing_is_told_of_a_model_whose_cut_cannot_be_stored(untrained_context, monkeypatch):
+    def full(path, text):
+        if "000-" in str(path):
+            raise ResourceError(f"cannot write {path}")
+        replace_text(path, text)
+
+    monkeypatch.setattr("interp_plugins.methods.cuts.run.replace_text", full)
+    config = CutsConfig(models=["clip-bow-init", "clip-bow"], dataset=WorldTwins(n=2), n_clusters=2)
+    result = cuts(config, untrained_context)
+    assert [failure.item for failure in result.failures] == ["clip-bow-init"]
+    assert {name.partition("/")[0] for name in result.scalars} == {"clip-bow"}
 
 
 def test_settings_that_do_not_go_together_are_refused(monkeypatch):

@@ -9,7 +9,7 @@ from interp_plugins.embedded import plugin, stages
 from interp_plugins.embedded.config import ShapesConfig, ShapesTwinsConfig, ZooBuildConfig, ZooVerifyConfig
 from interp_plugins.embedded.zoo import RECIPES, names
 from interp_plugins.embedded.zoo.manifest import read_manifest
-from interp_registry.errors import ConfigError, UnknownNameError
+from interp_registry.errors import ConfigError, UnknownNameError, UsageError
 from interp_registry.events import Message
 from interp_registry.testing import FakeContext, check_dataset, check_method
 
@@ -56,6 +56,13 @@ def test_training_seeds_give_models_of_their_own(tiny_recipes, tmp_path):
 def test_an_unknown_model_is_refused_before_anything_is_trained(tmp_path):
     with pytest.raises(UnknownNameError, match="lm-d32"):
         stages.build(ZooBuildConfig(only=["lm-d23"]), FakeContext(tmp_path))
+
+
+def test_a_second_process_is_refused(tmp_path):
+    ctx = FakeContext(tmp_path)
+    ctx.is_main = False
+    with pytest.raises(UsageError, match="by one process"):
+        stages.build(ZooBuildConfig(only=["lm-d32"]), ctx)
 
 
 def test_the_estimate_grows_with_what_is_asked_for(tmp_path):

@@ -210,13 +210,18 @@ class NlaLens:
         return NlaTraining(self, dump, training, seed)
 
     def save(self, folder: Path) -> list[Path]:
-        """Write both halves as released checkpoints have them; see `Verbaliser.load` and `Reconstructor.load`."""
+        """Write both halves as released checkpoints have them; see `Verbaliser.load` and `Reconstructor.load`.
+
+        Raises:
+            UsageError: Folders of these names are there with files that are no part of a checkpoint.
+        """
         make_folder(folder)
-        with whole_folder(folder / "av") as fresh:
-            self.verbaliser.save(fresh)
-        with whole_folder(folder / "ar") as fresh:
-            self.reconstructor.save(fresh)
-        return [folder / "av", folder / "ar"]
+        halves = {folder / "av": self.verbaliser, folder / "ar": self.reconstructor}
+        for final, half in halves.items():
+            with whole_folder(final) as fresh:
+                half.save(fresh)
+                _keep_others(final, fresh)
+        return list(halves)
 
     def _scaled(self, vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         return vectors * (self.length / vectors.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(vectors.dtype).tiny))
@@ -224,3 +229,11 @@ class NlaLens:
     def _check(self, layer: int) -> None:
         if layer != self.layer:
             raise UsageError(f"the lens is for layer {self.layer}, not for layer {layer}")
+
+
+def _keep_others(final: Path, fresh: Path) -> None:
+    if not final.is_dir():
+        return
+    others = sorted({path.name for path in final.iterdir()} - {path.name for path in fresh.iterdir()})
+    if others:
+        raise UsageError(f"{final} holds {others[0]!r}, which would be lost", "choose another folder, or remove it")

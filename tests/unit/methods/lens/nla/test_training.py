@@ -127,6 +127,18 @@ def test_an_exported_lens_is_read_back_as_released_checkpoints_are(trained, tmp_
     assert dict(released.weights()) == {}, "released weights stay in their folders"
 
 
+def test_an_export_replaces_an_earlier_one_and_never_files_of_others(trained, tmp_path):
+    ctx, _ = trained
+    export = ExportConfig(format=NlaExport(), lens=str(ctx.run.path), to=tmp_path / "release")
+    for number in range(2):
+        run_export(export, FakeContext(tmp_path / str(number)))
+    (tmp_path / "release" / "av" / "README.md").write_text("mine")
+    with pytest.raises(UsageError, match=r"av holds 'README.md', which would be lost"):
+        run_export(export, FakeContext(tmp_path / "refused"))
+    assert (tmp_path / "release" / "av" / "README.md").read_text() == "mine"
+    assert [path.name for path in (tmp_path / "release").glob(".*")] == []
+
+
 def test_the_prompt_of_a_model_without_a_chat_template_is_a_plain_text(trained):
     ctx, _ = trained
     model = load_model("lm-d32")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from interp_cli.signals import stop_on_signals
-from interp_registry.errors import InterpError, InterruptedRunError, ResourceError
+from interp_registry.errors import InterpError, InterruptedRunError, ResourceError, UnknownNameError
 
 __all__ = ["main", "run", "show_any_text"]
 
@@ -76,6 +76,10 @@ def _report(err: Exception) -> int:
         import traceback
 
         sys.stderr.write(visible_lines(redact("".join(traceback.format_exception(err)))))
+    if isinstance(err, UnknownNameError):
+        from interp_cli.culprits import left_out
+
+        err.hint = "; ".join(filter(None, (err.hint, left_out(err))))
     if isinstance(err, InterpError):
         console.show_error(err)
         return err.exit_code

@@ -4,8 +4,11 @@ import traceback
 from pathlib import Path
 
 from interp_registry.discovery import FIRST_PARTY, Plugins, discover
+from interp_registry.errors import UnknownNameError
 
-__all__ = ["culprit"]
+__all__ = ["culprit", "left_out"]
+
+_GIVEN_BY_PLUGINS = ("command", "method", "metric", "model", "data set", "loss", "lens", "tracker", "launcher")
 
 
 def culprit(error: BaseException) -> str | None:
@@ -17,6 +20,14 @@ def culprit(error: BaseException) -> str | None:
             code = frame.f_code
             return f"plugin {owner!r}, {code.co_qualname} ({Path(code.co_filename).name}, line {line})"
     return None
+
+
+def left_out(error: UnknownNameError) -> str | None:
+    """Which third parties' plugins could not be loaded, where an unknown name may be one that they give; None otherwise."""
+    if error.kind not in _GIVEN_BY_PLUGINS and not error.kind.endswith((" type", " model")):
+        return None
+    failed = [info.name for info in discover().failed]
+    return f"{', '.join(failed)} could not be loaded: interp plugins list" if failed else None
 
 
 def _modules(plugins: Plugins) -> dict[str, str]:

@@ -241,6 +241,9 @@ def _finish(context: Context, result: Result, shell: _Shell) -> None:
     """Keep what the stage found; after a signal that may be a part only, so the run was interrupted whatever it found."""
     if shell.flag.signum is not None:
         raise InterruptedRunError(shell.flag.signum)
+    if not isinstance(result, Result):  # pyright: ignore[reportUnnecessaryIsInstance] - a plugin's stage may forget
+        what = f"the stage of `interp {context.run.command}` returned {type(result).__name__}"
+        raise PluginError(f"{what}; expected a Result", "return interp_registry.Result(...) from its run function")
     track_result(context, result)
     if shell.processes.is_main:
         context.run.finish(result.to_json())

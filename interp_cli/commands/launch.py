@@ -151,6 +151,8 @@ def logs(
 ) -> int:
     """Print the output of a task."""
     folder = find_launch(layout(out).launches, name)
+    if task >= (n_tasks := len(folder.tasks())) and not follow:  # a sweep that asks as it goes has more later
+        raise UsageError(f"there is no task {task} in {folder.id}", f"its tasks are 0 to {n_tasks - 1}")
     log = log_of(folder, task)
     if log is None and not follow:
         raise UsageError(

@@ -27,6 +27,7 @@ __all__ = ["app"]
 
 app = typer.Typer()
 
+_ID_WIDTH = 26  # an id is copied from here
 _POLL = 0.25
 _PLAIN_SECONDS = 5.0
 
@@ -105,7 +106,9 @@ class _Watch:
             yield Text("no run has begun", style="dim")
 
     def _table(self, room: int) -> Table:
-        table = Table("run", "command", "state", "progress", box=None, pad_edge=False, header_style="bold")
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in ("run", "command", "state", "progress"):
+            table.add_column(name, no_wrap=name == "run", min_width=_ID_WIDTH if name == "run" else None)
         active = sorted(self.watched, key=lambda watched: watched.view.is_over)
         for watched in active[:room]:
             view = watched.view

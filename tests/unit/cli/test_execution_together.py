@@ -9,7 +9,7 @@ from interp_cli.execution import execute_together
 from interp_cli.options import StageOptions
 from interp_registry.config_io import resolve
 from interp_registry.contracts.method import Failure, Method, Result, Stage
-from interp_registry.errors import InterpError, UsageError
+from interp_registry.errors import InterpError, PluginError, UsageError
 from interp_registry.stores.home import layout
 from interp_registry.stores.run import RunStore
 
@@ -73,3 +73,9 @@ def test_a_stage_that_cannot_do_it_makes_no_run(tmp_path):
     with pytest.raises(UsageError, match="cannot run several points"):
         carry_out(tmp_path, [1.0], run_batch=None)
     assert runs_in(tmp_path) == []
+
+
+def test_a_stage_that_returns_no_result_is_named(tmp_path):
+    with pytest.raises(PluginError, match="`interp look` returned NoneType; expected a Result"):
+        carry_out(tmp_path, [1.0, 2.0], run_batch=lambda configs, contexts: [None, None])
+    assert [run.state.value for run in runs_in(tmp_path)] == ["failed", "failed"]

@@ -111,6 +111,14 @@ def test_watching_several_runs_shows_a_line_for_each_and_their_states(capsys):
     assert "2 done, 1 failed" in shown
 
 
+def test_ids_of_watched_runs_stay_whole_on_a_narrow_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    runs = [new_run(), new_run(command="align pairs")]
+    assert interp(["watch", "--once", *(run.id for run in runs)]) == 0
+    shown = capsys.readouterr().out
+    assert [run.path.name in shown for run in runs] == [True] * 2
+
+
 def test_a_running_run_is_followed_until_it_ends(capsys):
     run = new_run(state="running")
 

@@ -105,6 +105,10 @@ def test_a_printed_launch_is_listed_shown_and_cancelled(
     assert run(["launch", "status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["counts"] == {"waiting": 2}
     assert run(["launch", "logs", "last", "0"]) == 2
+    assert "has written nothing yet" in capsys.readouterr().err
+    assert run(["launch", "logs", "last", "2"]) == 2
+    assert "there is no task 2" in (said := capsys.readouterr().err)
+    assert "0 to 1" in said
     assert run(["launch", "cancel", made["id"], "--tasks", "1"]) == 0
     assert run(["launch", "status"]) == 0
     assert "1 cancelled, 1 waiting" in capsys.readouterr().out

@@ -1,4 +1,7 @@
-"""Every command that computes is killed, interrupted, and run on a full disk, at random moments; then it ends as if nothing had been."""
+"""Every command that computes is killed, interrupted, and run on a full disk, at random moments; then it ends as if nothing had been.
+
+Those that take long, most of them rows of others, have their turn in the night.
+"""
 
 import json
 import random
@@ -16,6 +19,7 @@ from tiers import times
 
 pytestmark = pytest.mark.slow
 
+EVERY = [pytest.param(name, marks=pytest.mark.nightly if one.long else ()) for name, one in COMMANDS.items()]
 LONGEST_END = 30.0
 """Seconds within which a command ends after a signal."""
 
@@ -26,7 +30,7 @@ def kitchen(cli_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Kit
     return Kitchen(cli_server, tmp_path_factory.mktemp("kitchen"))
 
 
-@pytest.fixture(params=COMMANDS)
+@pytest.fixture(params=EVERY)
 def whole(request: pytest.FixtureRequest, kitchen: Kitchen) -> Whole:
     """The undisturbed run of a command."""
     return kitchen.whole(request.param)
@@ -35,7 +39,7 @@ def whole(request: pytest.FixtureRequest, kitchen: Kitchen) -> Whole:
 def going_on(cli: CommandLine, whole: Whole, n_before: int) -> tuple[str, ...]:
     """The words that go on with a run, or begin it if it had not come to be."""
     runs = runs_of(cli.home)
-    return ("runs", "resume", runs[-1].name, "--json") if len(runs) > n_before else whole.command.words
+    return ("runs", "resume", runs[-1].name, "--json") if len(runs) > n_before else whole.command.words(cli.home)
 
 
 def check_whole(cli: CommandLine) -> None:
@@ -72,7 +76,7 @@ def disturb(cli: CommandLine, whole: Whole, signum: signal.Signals, moment: floa
     running.send(signum)
     begin = time.monotonic()
     answer = running.wait(120)
-    if answer.code == 0:
+    if answer.code == whole.command.code:
         return False
     assert time.monotonic() - begin < LONGEST_END
     assert answer.code in (-signum, 128 + signum), answer.err
@@ -103,7 +107,7 @@ def test_a_command_that_is_killed_and_interrupted_ends_as_if_it_had_not_been(
             shutil.rmtree(cli.home)
             cli = whole.line(cli_server, folder / "home")
     answer = cli(*going_on(cli, whole, n_before))
-    assert answer.code == 0, answer.err
+    assert answer.code == whole.command.code, answer.err
     assert outcome(cli.home) == whole.outcome
 
 
@@ -128,8 +132,8 @@ def check_going_on(cli: CommandLine, whole: Whole, n_before: int, code: int) -> 
             name: value for name, value in whole.outcome.items() if "report" not in name
         }
         return
-    answer = cli(*whole.command.words if done else going_on(cli, whole, n_before))
-    assert answer.code == 0, answer.err
+    answer = cli(*whole.command.words(cli.home) if done else going_on(cli, whole, n_before))
+    assert answer.code == whole.command.code, answer.err
     assert outcome(cli.home) == whole.outcome
 
 
@@ -142,7 +146,7 @@ def test_a_full_disk_is_one_clear_error_and_the_command_goes_on_with_space(
         n_before, left = len(runs_of(cli.home)), random.SystemRandom().randrange(int(0.9 * whole.blocks))
         print(f"{left} of {whole.blocks} bytes are left")  # noqa: T201 - shown when the test fails
         disk.fill(left)
-        answer = cli(*whole.command.words)
+        answer = cli(*whole.command.words(cli.home))
         check_failure(cli, answer, "No space left on device")
         disk.clear()
         check_going_on(cli, whole, n_before, answer.code)
@@ -156,7 +160,7 @@ def test_a_limit_of_the_size_of_files_is_reported_like_a_full_disk(
     n_before, largest = len(runs_of(cli.home)), max(whole.sizes)
     limit = random.SystemRandom().randrange(400, int(0.9 * largest))
     print(f"files of at most {limit} bytes, the largest has {largest}")  # noqa: T201 - shown when the test fails
-    answer = cli(*whole.command.words, file_size=limit)
+    answer = cli(*whole.command.words(cli.home), file_size=limit)
     check_failure(cli, answer, "File too large")
     check_going_on(cli, whole, n_before, answer.code)
 

@@ -8,21 +8,18 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
 
 import pytest
 import torch
 from child_processes import fork, kill, wait
-from small_world import shrink_world
 from tiers import times
 
 from interp_cli.__main__ import run as interp
 from interp_registry.discovery import discover
-from interp_registry.training.config import TrainingConfig
 
 pytestmark = pytest.mark.slow
 
@@ -94,18 +91,9 @@ def imported() -> None:
 @pytest.fixture
 def short_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The zoo's training in a few steps with a checkpoint every four."""
-    from interp_plugins.embedded import stages
-    from interp_plugins.embedded.zoo import RECIPES, training
+    from small_world import shrink_zoo
 
-    shrink_world(monkeypatch)
-    whole = training.training_config
-
-    def often(*arguments: Any) -> TrainingConfig:
-        return replace(whole(*arguments), log_every=1, checkpoint_every=4)
-
-    monkeypatch.setattr(training, "training_config", often)
-    short = replace(RECIPES["lm-d32"], steps=24, batch=8, warmup=2)
-    monkeypatch.setattr(stages, "RECIPES", {**RECIPES, "lm-d32": short})
+    shrink_zoo(monkeypatch)
 
 
 def command(home: Path, *words: str) -> int:

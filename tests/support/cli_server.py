@@ -4,7 +4,7 @@ Reads one JSON request per line and answers with one JSON line. {"argv", "env", 
 command whose output goes to the files ``out`` and ``err``, and answers {"pid"}; with a ``file_size`` no file may become
 larger, and with EMULATED_MPS in its environment the command finds a device "mps" and writes to the file of that name how many
 kernels ran on it. {"wait", "seconds"} waits for that process and answers {"code"}: null while it runs, -9 when it was killed.
-Started by the fixture ``cli_server``.
+``zoo build`` and ``zoo verify`` are short there. Started by the fixture ``cli_server``.
 """
 
 import json
@@ -21,8 +21,10 @@ from pathlib import Path
 def main() -> None:
     """Import, then serve until the input ends."""
     import datasets  # noqa: F401
+    import pytest
     import timm  # noqa: F401
     import transformers  # noqa: F401
+    from small_world import shrink_zoo
 
     import interp_plugins.models.language
     import interp_plugins.models.timm  # noqa: F401
@@ -30,6 +32,7 @@ def main() -> None:
     from interp_registry.discovery import discover
 
     discover()
+    shrink_zoo(pytest.MonkeyPatch())
     tell("ready")
     for line in sys.stdin:
         request = json.loads(line)

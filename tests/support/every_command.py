@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ QUIET = ("--device", "cpu", "--json", "--progress", "none")
 _TEXTS = ("--limit", "60", "--layers", "1", "--positions", "random:2,min:6")
 _TARGET = str(Path(__file__).parents[1] / "golden" / "spd" / "target_tms_5-2")
 _NLA = ("--steps", "4", "--method.sft_steps", "2", "--method.batch_size", "4")
+_DEMO = ("--positions", "random:4,min:6", "--layer", "1", "--steps", "2", "--tuned-steps", "2", "--rows", "4")
 _PAIRS = ("--batch-size", "16", "--n-validation", "32", "--dataset.n", "200", "--test.n", "50")
 
 
@@ -24,19 +26,66 @@ class Command:
     """A command line.
 
     Attributes:
-        line: Its words.
+        line: Its words; ``{home}`` stands for the home, ``{run}`` for the oldest run in it, ``{dump}`` for its activations.
         needs: Commands that must have run before in the same home.
         report: Whether it writes its page, which takes a second.
+        code: What it ends with.
+        long: Whether it takes so long that it is for the night.
+        make: Makes what else must be in the home.
     """
 
     line: Sequence[str]
     needs: Sequence[str] = ()
     report: bool = False
+    code: int = 0
+    long: bool = False
+    make: Callable[[Path], None] | None = None
 
-    @property
-    def words(self) -> tuple[str, ...]:
-        """All words."""
-        return (*self.line, *QUIET, *(() if self.report else ("--no-report",)))
+    def words(self, home: Path) -> tuple[str, ...]:
+        """All words, in a home."""
+        line = tuple(_filled_in(word, home) for word in self.line)
+        return (*line, *QUIET, *(() if self.report else ("--no-report",)))
+
+
+def _filled_in(word: str, home: Path) -> str:
+    found = {
+        "{home}": lambda: str(home),
+        "{run}": lambda: runs_of(home)[0].name,
+        "{dump}": lambda: next((home / "store" / "activations").iterdir()).name,
+    }
+    for name, value in found.items():
+        word = word.replace(name, value()) if name in word else word
+    return word
+
+
+def write_foreign_samples(home: Path) -> None:
+    """Activations as Consistency Lens writes them: pairs of texts with a vector of each."""
+    import torch
+
+    source = torch.Generator().manual_seed(0)
+    vectors, texts = torch.randn(600, 2, 32, generator=source), torch.randint(3, 500, (600, 2, 12), generator=source)
+    samples = [
+        {
+            "A": a, "A_prime": b, "input_ids_A": text, "input_ids_A_prime": other, "token_pos_A": 5, "token_pos_A_prime": 6,
+            "layer_idx": 1,
+        }
+        for (a, b), (text, other) in zip(vectors.half().unbind(), texts.unbind(), strict=True)
+    ]  # fmt: skip
+    torch.save(samples, home / "samples.pt")
+
+
+_SPD = Command(
+    ("spd", "run", "tms_5-2", "--target.path", _TARGET, "--stop-after", "60", "--starts", "{n: 2, steps: 20}",
+     "--checkpoint-every", "10")
+)  # fmt: skip
+PREPARATIONS = {
+    "all layers": Command(
+        ("lens", "train", "tuned", "lm-d32", "--limit", "60", "--positions", "random:2,min:6", "--steps", "4",
+         "--method.batch_size", "16")
+    ),
+    "another spd run": Command((*_SPD.line, "--seed", "1")),
+}  # fmt: skip
+"""What only other commands need."""
 
 
 COMMANDS = {
@@ -59,15 +108,28 @@ COMMANDS = {
     "lens train nla": Command(("lens", "train", "nla", "lm-d32", *_TEXTS, *_NLA), ["lens dump"]),
     "lens eval": Command(("lens", "eval", "logit", "--model", "lm-d32", *_TEXTS, "--suite", "swap"), ["lens dump"]),
     "lens show": Command(("lens", "show", "logit", "--model", "lm-d32")),
-    "spd pretrain": Command(("spd", "pretrain", "tms_5-2", "--target.n_seeds", "8", "--target.steps", "2000")),
-    "spd run": Command(
-        ("spd", "run", "tms_5-2", "--target.path", _TARGET, "--stop-after", "60", "--starts", "{n: 2, steps: 20}",
-         "--checkpoint-every", "10")
+    "lens export tuned": Command(("lens", "export", "tuned", "last", "--to", "{home}/exported"), ["all layers"]),
+    "lens import tuned": Command(
+        ("lens", "import", "tuned", "{home}/exported", "--model", "lm-d32"), ["lens export tuned"]
     ),
+    "lens export nla": Command(("lens", "export", "nla", "last", "--to", "{home}/exported"), ["lens train nla"]),
+    "lens import nla": Command(
+        ("lens", "import", "nla", "{home}/exported/av", "--model", "lm-d32", "--format.dump", "{dump}"), ["lens export nla"]
+    ),
+    "lens import activations": Command(
+        ("lens", "import", "consistency-dump", "{home}/samples.pt"), make=write_foreign_samples
+    ),
+    "lens demo": Command(("lens", "demo", "--model", "lm-d32", "--limit", "600", *_DEMO), long=True),
+    "demo": Command(("demo", "--limit", "32", "--captions", "1", "--permutations", "10"), long=True),
+    "zoo build": Command(("zoo", "build", "--only", "lm-d32")),
+    "zoo verify": Command(("zoo", "verify"), code=3, long=True),
+    "spd pretrain": Command(("spd", "pretrain", "tms_5-2", "--target.n_seeds", "8", "--target.steps", "2000")),
+    "spd run": _SPD,
     "spd harvest": Command(("spd", "harvest", "last"), ["spd run"]),
     "spd cluster": Command(("spd", "cluster", "last"), ["spd run"]),
     "spd attribute": Command(("spd", "attribute", "last"), ["spd run"]),
     "spd edit": Command(("spd", "edit", "last", "--components", "linear1:0"), ["spd run"]),
+    "spd compare": Command(("spd", "compare", "{run}", "last"), ["spd run", "another spd run"]),
     "spd show": Command(("spd", "show", "last"), ["spd run"]),
 }  # fmt: skip
 
@@ -110,7 +172,7 @@ class Kitchen:
     def whole(self, name: str) -> Whole:
         """The undisturbed run of a command."""
         if name not in self._wholes:
-            self._wholes[name] = self._run(name, COMMANDS[name])
+            self._wholes[name] = self._run(name, (COMMANDS | PREPARATIONS)[name])
         return self._wholes[name]
 
     def _run(self, name: str, command: Command) -> Whole:
@@ -120,10 +182,12 @@ class Kitchen:
                 self.whole(needed)
                 shutil.copytree(self.folder / f"after {needed}", prepared, dirs_exist_ok=True)
         prepared.mkdir(exist_ok=True)
+        if command.make is not None:
+            command.make(prepared)
         shutil.copytree(prepared, home)
         begin = time.monotonic()
-        answer = CommandLine(self.server, home)(*command.words, **ENVIRONMENT)
-        assert answer.code == 0, answer.text
+        answer = CommandLine(self.server, home)(*command.words(home), **ENVIRONMENT)
+        assert answer.code == command.code, answer.text
         assert CANARY not in answer.text
         seconds = time.monotonic() - begin
         before = {path.relative_to(prepared) for path in files_in(prepared)}
@@ -134,6 +198,9 @@ class Kitchen:
 
 BOOKKEEPING = {"config.yaml", "environment.json", "events.jsonl", "record.json", "seal.json", "state.json"}
 """Files of a run that hold times, folders and names."""
+_RUN_ID = re.compile(rb"\d{8}T\d{9}Z-[0-9a-f]{6}")
+_CPU_SECONDS = re.compile(rb'"cpu_seconds": \d+')
+_SEAL_OF_RECORD = re.compile(rb'\n "sha256": "[0-9a-f]{64}"')
 
 
 def files_in(home: Path) -> list[Path]:
@@ -161,24 +228,27 @@ def outcome(home: Path) -> dict[str, Any]:
     for path in files_in(home):
         name = str(path.relative_to(home)).replace(run.name, "RUN")
         if path.name not in BOOKKEEPING | {"result.json"} and not name.startswith(("runs/20", "runs/RUN/checkpoints")):
-            content = (
-                b""
-                if path.suffix == ".html"
-                else path.read_bytes().replace(str(home).encode(), b"HOME").replace(run.name.encode(), b"RUN")
-            )
+            content = b"" if path.suffix == ".html" else _lasting(path.read_bytes(), home)
             found[name] = hashlib.sha256(content).hexdigest()
     return found
 
 
+def _lasting(content: bytes, home: Path) -> bytes:
+    """What does not depend on the home's place, on when a run began, and on how fast the machine was."""
+    if str(home).encode() in content or _RUN_ID.search(content):
+        content = _SEAL_OF_RECORD.sub(b"", content)
+    content = _RUN_ID.sub(b"RUN", content.replace(str(home).encode(), b"HOME"))
+    return _CPU_SECONDS.sub(b"", content)
+
+
 def _result(run: Path, home: Path) -> dict[str, Any]:
-    text = (run / "result.json").read_text().replace(str(home), "HOME").replace(run.name, "RUN")
-    result = json.loads(text)
+    result = json.loads(_RUN_ID.sub(b"RUN", (run / "result.json").read_bytes().replace(str(home).encode(), b"HOME")))
     del result["sha256"]
     for key in ("cpu_seconds", "extracted", "present"):  # the last two: how much an earlier run had kept
         result["scalars"].pop(key, None)
         result.pop(key, None)
     for table in result["tables"]:
-        lasting = [i for i, column in enumerate(table["columns"]) if column not in ("state", "seconds")]
+        lasting = [i for i, column in enumerate(table["columns"]) if column not in ("state", "seconds", "CPU s")]
         table["rows"] = [[row[i] for i in lasting] for row in table["rows"]]
     return result
 

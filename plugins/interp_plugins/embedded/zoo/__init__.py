@@ -4,7 +4,6 @@
 an untrained control ``x-init``, which has no file in the package: it is made again from the recipe's seed.
 """
 
-import tempfile
 from pathlib import Path
 
 from interp_plugins.embedded.zoo.recipes import RECIPES, Recipe
@@ -61,26 +60,13 @@ def folder(name: str, cache: Path | None = None) -> Path:
     root = layout().cache / "zoo" if cache is None else cache
     target = root / f"{name}-{chosen.digest()}"
     if not target.is_dir():
-        _write_untrained(chosen, target)
+        from interp_plugins.embedded.zoo.folders import write_model
+        from interp_plugins.embedded.zoo.training import initial_model
+
+        write_model(initial_model(chosen), chosen, target, replaced=False)
     return target
 
 
 def _has_control(one: Recipe) -> bool:
     """A fine-tuned model, and a second objective of the same size, share the control of the plain one."""
     return one.starts_from is None and one.objective != "simclr"
-
-
-def _write_untrained(chosen: Recipe, target: Path) -> None:
-    """Write an untrained model beside its target and move it there, so that nobody reads half a folder."""
-    from interp_plugins.embedded.zoo.folders import write_model
-    from interp_plugins.embedded.zoo.training import initial_model
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        made = Path(scratch) / "model"
-        write_model(initial_model(chosen), chosen, made)
-        try:
-            made.rename(target)
-        except OSError:
-            if not target.is_dir():
-                raise

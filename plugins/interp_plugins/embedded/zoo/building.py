@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from transformers import CLIPModel
+from transformers.utils.logging import disable_progress_bar
 
 from interp_plugins.embedded.zoo import folder
 from interp_plugins.embedded.zoo.folders import write_model
@@ -54,6 +55,7 @@ def build(recipes: Sequence[Recipe], workshop: Workshop) -> list[Built]:
     Raises:
         InterruptedRunError: a signal asked for a stop; the finished models are written.
     """
+    disable_progress_bar()
     return [_build_one(recipe, workshop) for recipe in recipes]
 
 

@@ -17,11 +17,18 @@ from interp_registry.stores.artifact import make_folder, whole_folder
 _MEAN, _STD = [0.5, 0.5, 0.5], [0.25, 0.25, 0.25]
 
 
-def write_model(model: torch.nn.Module, recipe: Recipe, folder: Path) -> None:
-    """Write a model of the zoo as a folder: fp16 safetensors, configuration, tokenizer and preprocessing."""
+def write_model(model: torch.nn.Module, recipe: Recipe, folder: Path, replaced: bool = True) -> None:
+    """Write a model of the zoo as a folder: fp16 safetensors, configuration, tokenizer and preprocessing.
+
+    Args:
+        model: Its network.
+        recipe: How it was made.
+        folder: Where to; there as a whole or not at all.
+        replaced: Whether a folder that is there already gives way.
+    """
     disable_progress_bar()  # the shell shows progress; a bar of the library's own would break into it
     make_folder(folder.parent)
-    with whole_folder(folder) as fresh:
+    with whole_folder(folder, replaced) as fresh:
         _write_files(model, recipe, fresh)
 
 

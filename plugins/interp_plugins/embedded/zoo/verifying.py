@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
+from transformers.utils.logging import disable_progress_bar
 
 from interp_plugins.embedded.world import same_words, twins
 from interp_plugins.embedded.zoo import INIT_SUFFIX, folder, names
@@ -112,6 +113,7 @@ def measure(
         data: scenes to measure on; the evaluation split when None.
         progress: told the name of every model before it is measured.
     """
+    disable_progress_bar()  # the shell shows progress; a bar of the library's own would break into it
     data = EvaluationData() if data is None else data
     metric, found = MutualKnn(MutualKnnConfig(topk=TOPK)), Measurements()
 

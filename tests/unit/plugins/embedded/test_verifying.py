@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+import transformers
 
-from interp_plugins.embedded.zoo import folder
+from interp_plugins.embedded.zoo import folder, verifying
 from interp_plugins.embedded.zoo.manifest import read_manifest, record_metrics, write_manifest
 from interp_plugins.embedded.zoo.measuring import EvaluationData, language_measurement, vision_features
-from interp_plugins.embedded.zoo.verifying import Alignment, Check, checks, metrics_of, prepared
+from interp_plugins.embedded.zoo.verifying import Alignment, Check, checks, measure, metrics_of, prepared
 
 
 def test_a_zoo_that_shows_the_effect_passes(zoo_that_passes):
@@ -101,3 +102,13 @@ def test_measurements_are_recorded_beside_what_was_noted_of_the_training(zoo_tha
     assert found["lm-d64"]["mutual_knn"]["vit-d64, 1"] == found["vit-d64"]["mutual_knn"]["lm-d64, 1"] == 0.075
     assert found["lm-d64"]["nats_per_token"] == {"1": 2.0, "3": 2.0, "5": 2.0}
     assert found["clip-bow"]["twins_group"] == 40.0
+
+
+def test_no_bar_of_a_library_is_shown(monkeypatch, capfd):
+    def names(modality=None, *, untrained=False):
+        return ["lm-d32"] if modality in (None, "language") and not untrained else []
+
+    monkeypatch.setattr(verifying, "names", names)
+    transformers.utils.logging.enable_progress_bar()
+    assert measure(data=EvaluationData(16)).nats_per_token["lm-d32", 1] < 3.0
+    assert "Loading" not in capfd.readouterr().err

@@ -1,12 +1,14 @@
 """The zoo's catalog: names, recipes, folders and untrained controls."""
 
 import dataclasses
+import errno
 import json
+import os
 
 import pytest
 
 from interp_plugins.embedded import zoo
-from interp_registry.errors import UnknownNameError
+from interp_registry.errors import ResourceError, UnknownNameError
 
 
 def test_models_of_one_modality_and_objective_are_trained_on_equal_numbers_of_samples():
@@ -51,3 +53,20 @@ def test_an_untrained_control_has_the_configuration_of_its_trained_model(tmp_pat
     control = json.loads((zoo.folder("lm-d64-init", tmp_path) / "config.json").read_text())
     trained = json.loads((zoo.folder("lm-d64") / "config.json").read_text())
     assert control | {"transformers_version": ""} == trained | {"transformers_version": ""}
+
+
+def test_a_control_that_cannot_be_written_leaves_only_what_the_garbage_collector_knows(tmp_path, monkeypatch):
+    from interp_plugins.embedded.zoo import folders
+
+    begun = []
+
+    def full(model, recipe, folder):
+        (folder / "half").touch()
+        begun.extend(path.name for path in tmp_path.iterdir())
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(folders, "_write_files", full)
+    with pytest.raises(ResourceError, match="No space left"):
+        zoo.folder("vit-d32-init", tmp_path)
+    assert [name.endswith(".tmp") for name in begun] == [True]
+    assert list(tmp_path.iterdir()) == []

@@ -65,7 +65,9 @@ def _torch() -> Iterator[Finding]:
         names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
         yield Finding("device", "ok", f"{build}, {names}")
     elif torch.backends.mps.is_available():
-        yield Finding("device", "note", f"{build}, Apple MPS", "float32 only there, and no bitsandbytes")
+        yield Finding(
+            "device", "note", f"{build}, Apple MPS", "float32 there, sums of scores on the CPU; no bitsandbytes"
+        )
     elif torch.version.cuda and shutil.which("nvidia-smi"):
         yield Finding("device", "error", f"{build} (CUDA {torch.version.cuda}) sees no GPU", _driver_advice())
     else:

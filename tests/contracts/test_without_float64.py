@@ -73,6 +73,36 @@ def test_measures_of_lenses_are_those_of_the_cpu():
     assert measures.fve(*moved[:2], a.mean(0).to("mps")) == measures.fve(a, b, a.mean(0))
 
 
+def test_benchmarks_score_tensors_of_the_device_as_those_of_the_cpu():
+    score, labels = interp.bench_metrics, torch.arange(24) % 6
+    x, y = (torch.nn.functional.normalize(layer[:, :6]) for layer in (X[0], Y[0]))
+    found = []
+    for device in ("cpu", "mps"):
+        images, texts, owner = x.to(device), y.to(device), labels.to(device)
+        weights = score.class_weights(texts, owner)
+        assert weights.device.type == device
+        found.append([
+            score.retrieval(images, texts),
+            score.classification(images @ weights.T, owner),
+            score.choice(images, owner, owner + 1),
+            score.winoground(*images.T[:4]),
+        ])  # fmt: skip
+    assert found[0] == found[1]
+
+
+def test_cuts_of_tensors_of_the_device_are_those_of_the_cpu():
+    found = []
+    for device in ("cpu", "mps"):
+        nodes = X[0].to(device)
+        affinity = interp.cuts.to_affinity(torch.nn.functional.normalize(nodes) @ nodes.T, "cosine")
+        spectrum = interp.cuts.solve(interp.cuts.FeatureGraph(nodes), 3)
+        labels = interp.cuts.k_way_labels(spectrum.eigenvectors.float().to(device), spectrum.degrees.float().to(device))
+        found.append(
+            [labels.tolist(), spectrum.eigenvalues.tolist(), interp.cuts.bipartite(affinity, 2).sigma.tolist()]
+        )
+    assert found[0] == found[1]
+
+
 def test_losses_of_texts_are_those_of_the_cpu():
     hidden, unembedding = drawn(3 * 7, 4, 0).reshape(3, 7, 4), drawn(4, 11, 1)
     ids, mask = torch.arange(21).reshape(3, 7) % 11, torch.arange(7) < torch.tensor([7, 4, 2])[:, None]

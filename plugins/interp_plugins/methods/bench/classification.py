@@ -91,11 +91,11 @@ def class_weights(prompts: Float[Tensor, "p d"], owner: Int[Tensor, "p"]) -> Flo
     Raises:
         DataError: A class has no prompt.
     """
-    n_classes = int(owner.max()) + 1
+    owner, n_classes = owner.to(prompts.device), int(owner.max()) + 1
     unit = prompts / prompts.norm(dim=1, keepdim=True).clamp_min(torch.finfo(prompts.dtype).tiny)
     counts = torch.bincount(owner, minlength=n_classes)
     if (counts == 0).any():
         raise DataError(f"class {int((counts == 0).nonzero()[0])} has no prompt")
-    sums = torch.zeros(n_classes, prompts.shape[1], dtype=prompts.dtype).index_add_(0, owner, unit)
+    sums = unit.new_zeros(n_classes, prompts.shape[1]).index_add_(0, owner, unit)
     means = sums / counts[:, None]
     return means / means.norm(dim=1, keepdim=True).clamp_min(torch.finfo(prompts.dtype).tiny)

@@ -103,12 +103,12 @@ def choice(
     Raises:
         DataError: Shapes do not fit or there are no items.
     """
-    scores, answers = scores.detach().cpu(), torch.as_tensor(answers).long()
+    scores, answers = scores.detach().cpu(), torch.as_tensor(answers).cpu().long()
     if scores.ndim != 2 or answers.shape != scores.shape[:1] or not len(answers):
         raise DataError(
             f"got scores {list(scores.shape)} and {list(answers.shape)} answers, expected n x o and n, n > 0"
         )
-    n_options = torch.full_like(answers, scores.shape[1]) if n_options is None else n_options
+    n_options = torch.full_like(answers, scores.shape[1]) if n_options is None else n_options.cpu()
     accuracy = choice_hits(scores, answers, n_options).double().mean().item()
     chance = (1 / n_options.double()).mean().item()
     return {

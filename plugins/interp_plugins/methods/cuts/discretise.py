@@ -18,7 +18,7 @@ MAX_ITERATIONS = 100
 
 
 def k_way_labels(vectors: Float[Tensor, "n k"], degrees: Float[Tensor, "n"]) -> Int[Tensor, "n"]:
-    """Clusters 0 .. k - 1 from the first k eigenvectors, numbered by falling volume (sum of degrees).
+    """Clusters 0 .. k - 1 from the first k eigenvectors, numbered by falling volume (sum of degrees); on the CPU.
 
     Rows are brought to unit length, k of them are picked by column-pivoted QR (Damle, Minden & Ying 2019), the rotation that
     brings the rows nearest to indicators is improved in turns (Yu & Shi 2003), and Lloyd's steps finish. Nothing is random: a
@@ -34,9 +34,9 @@ def k_way_labels(vectors: Float[Tensor, "n k"], degrees: Float[Tensor, "n"]) -> 
     n, k = vectors.shape
     if n < k:
         raise DataError(f"{k} clusters of {n} nodes: give at most as many clusters as nodes")
-    rows = vectors.double()
+    rows = vectors.detach().cpu().double()
     rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
-    return by_volume(_lloyd(rows, _rotated_labels(rows)), degrees, k)
+    return by_volume(_lloyd(rows, _rotated_labels(rows)), degrees.detach().cpu(), k)
 
 
 def by_volume(labels: Int[Tensor, "n"], degrees: Float[Tensor, "n"], k: int) -> Int[Tensor, "n"]:

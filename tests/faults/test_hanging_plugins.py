@@ -14,6 +14,9 @@ pytestmark = pytest.mark.slow
 QUIET = ("--no-report", "--device", "cpu", "--json")
 EXTRACT = ("extract", "liar-model", "--dataset")
 ALIGN = ("align", "lm-d32", "lm-d64", "--limit", "16")
+LONGEST_END = 30.0
+"""Seconds within which a command ends after a signal; most of it is for a busy machine."""
+
 HANGING = {
     "a length": ((*EXTRACT, "liar-dataset-hangs-len"), "Texts.__len__ (liar_data.py, line ", signal.SIGINT),
     "a sample": ((*EXTRACT, "liar-dataset-hangs"), "'liar-dataset-hangs', sample 7, called by", signal.SIGTERM),
@@ -52,14 +55,14 @@ def wait_for_warning(liar: CommandLine, running: Running) -> Path:
 @pytest.mark.parametrize("name", HANGING)
 def test_what_hangs_is_named_once_and_a_signal_ends_it(liar: CommandLine, name: str):
     words, named, signum = HANGING[name]
-    running = liar.start(*words, *QUIET, INTERP_PATIENCE="1")
+    running = liar.start(*words, *QUIET, INTERP_PATIENCE="3")
     run = wait_for_warning(liar, running)
     time.sleep(1.5)  # it is said once, and the run goes on waiting
     assert running.poll() is None
     running.send(signum)
     begin = time.monotonic()
     done = running.wait(60)
-    assert time.monotonic() - begin < 15
+    assert time.monotonic() - begin < LONGEST_END
     assert done.code == 128 + signum, done.text
     (warning,) = messages(run)
     assert named in warning, warning
@@ -75,8 +78,8 @@ def test_what_hangs_is_named_once_and_a_signal_ends_it(liar: CommandLine, name: 
 def test_a_tracker_that_hangs_or_fails_is_named_once_and_the_run_ends_as_without_it(liar: CommandLine, lie: str):
     begin = time.monotonic()
     words = (*EXTRACT, "liar-dataset", "--tracker", f"liar-tracker-{lie}", *QUIET)
-    done = liar(*words, INTERP_PATIENCE="0.5")
-    assert time.monotonic() - begin < 30
+    done = liar(*words, INTERP_PATIENCE="2")
+    assert time.monotonic() - begin < 50  # by default one call alone may take a minute
     assert done.code == 0, done.text
     method = {"building": "start", "raises": "start", "exits": "start"}.get(lie, lie)
     said = [line for line in done.err.splitlines() if "tracker" in line]
@@ -95,7 +98,7 @@ def test_a_signal_does_not_wait_for_a_tracker_that_hangs(liar: CommandLine):
     running.send(signal.SIGINT)
     begin = time.monotonic()
     done = running.wait(60)
-    assert time.monotonic() - begin < 15
+    assert time.monotonic() - begin < LONGEST_END
     assert done.code == 130, done.text
 
 

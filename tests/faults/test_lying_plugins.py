@@ -16,8 +16,8 @@ def features(liar: CommandLine) -> list[Path]:
 
 def is_one_line(done: Answer, named: str) -> bool:
     """Whether an error is named in one line, with its advice, and without a traceback or a plea to report a defect."""
-    lines = [line for line in done.err.splitlines() if named in line]
-    return len(lines) >= 1 and "Traceback" not in done.err and "please report" not in done.err
+    named_in_one = any(named in line for line in done.err.splitlines())
+    return named_in_one and "Traceback" not in done.err and "please report" not in done.err
 
 
 MODELS = {
@@ -53,7 +53,7 @@ def test_a_lying_model_is_named_and_not_stored_and_the_other_models_go_on(liar: 
     assert failure["item"] == f"liar-model-{lie}"
     assert MODELS[lie] in failure["message"]
     assert "Traceback" not in done.err
-    assert [path.name.count("-") == 2 for path in features(liar)] == [True], features(liar)
+    assert [path.name.rpartition("-")[0] for path in features(liar)] == ["liar-model"]
     assert not [path for path in (liar.home / "store").rglob("*.safetensors") if f"liar-model-{lie}" in str(path)]
 
 

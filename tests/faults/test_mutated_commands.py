@@ -92,23 +92,8 @@ def known_words(desk: Path) -> list[str]:
     """Words that mean something in some command."""
     ids = [path.name for kind in ("runs", "launches") for path in sorted((desk / "home" / kind).glob("2*"))]
     keys = [path.name for path in sorted((desk / "home" / "store" / "features").iterdir())]
-    names = [
-        "last",
-        "cuts",
-        "modelsets",
-        "val",
-        "device",
-        "cpu",
-        "lm-d32",
-        "metric",
-        "npz",
-        "csv",
-        "done",
-        "local",
-        "10",
-        "8h",
-        "64G",
-    ]
+    names = ["last", "cuts", "modelsets", "val", "device", "cpu", "lm-d32", "metric", "npz", "csv", "done", "local"]
+    names += ["10", "8h", "64G"]
     return [*ids, *keys, *names, *(path.name for path in sorted(desk.iterdir())), "absent.txt", "folder/absent"]
 
 

@@ -61,12 +61,12 @@ class Training:
 
 TRAININGS = {
     "lens tuned": Training(("lens", "train", "tuned", "lm-d32", *LENS, "--method.batch-size", "256"), 60, [(5, 55)]),
-    "lens consistency": Training(  # in the warm start, and after it
+    # in the warm start, and after it
+    "lens consistency": Training(
         ("lens", "train", "consistency", "lm-d32", *LENS, *CONSISTENCY), 40, [(2, 7), (10, 36)]
     ),
-    "lens nla": Training(
-        ("lens", "train", "nla", "lm-d32", *LENS, *NLA), 40, [(2, 22), (26, 36)]
-    ),  # in it, and in GRPO
+    # in the warm start, and in GRPO
+    "lens nla": Training(("lens", "train", "nla", "lm-d32", *LENS, *NLA), 40, [(2, 22), (26, 36)]),
     "clip": Training(("clip", "train", "clip-bow-init", *PAIRS, *EVERY), 16, [(3, 12)]),
     "spd": Training(  # in the first start, and in the better one
         ("spd", "run", "tms_5-2", *SPD), 60, [(2, 18), (24, 56)], option="--stop-after"

@@ -67,9 +67,8 @@ def wait(child: int, seconds: float) -> dict[str, int | None]:
 
 def run(request: dict, interp) -> None:
     """What the fork does; it never returns."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # a signal before the command's first line ends it as if it had not begun
+    # a signal before the command's first line ends it as if it had not begun
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     for descriptor, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     if request["file_size"] is not None:

@@ -82,7 +82,7 @@ class Slurm:
         """
         time.sleep(2)
         said = ""
-        for _ in range(100):
+        for _ in range(300):
             state = self.ask("squeue", "-h", "-r", "--states=all", "-j", job, "-o", "%T|%r|%S").strip()
             if state.startswith("RUNNING"):
                 return

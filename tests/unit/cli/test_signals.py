@@ -48,19 +48,19 @@ def test_a_stage_that_asks_is_told_to_stop_and_one_that_never_asked_is_interrupt
 
 
 def test_a_stage_that_asks_no_more_is_interrupted_and_the_alarm_is_over_with_the_block(monkeypatch):
-    monkeypatch.setattr("interp_cli.signals._LEAST_SECONDS", 0.2)
+    monkeypatch.setattr("interp_cli.signals._LEAST_SECONDS", 0.5)
     with stop_on_signals() as flag:
         assert not flag()
         os.kill(os.getpid(), signal.SIGTERM)  # noted only
         begin = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             time.sleep(30)  # a step that hangs in a plugin
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 25
     assert flag.signum == signal.SIGTERM
     with stop_on_signals() as flag:
         assert not flag()
         os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(0.3)  # SIGALRM would end this process
+    time.sleep(0.7)  # SIGALRM would end this process
 
 
 def test_a_stage_that_asked_long_ago_is_interrupted_at_once(monkeypatch):
@@ -76,7 +76,7 @@ def test_long_steps_are_given_twice_their_time(monkeypatch):
     monkeypatch.setattr("interp_cli.signals._LEAST_SECONDS", 0.05)
     with stop_on_signals() as flag:
         assert not flag()
-        time.sleep(0.3)
+        time.sleep(0.8)
         assert not flag()
         os.kill(os.getpid(), signal.SIGTERM)
         begin = time.monotonic()

@@ -151,7 +151,7 @@ def test_a_plugin_that_takes_long_to_load_is_named_once_and_loads(plugin, place,
     extra = (
         "from interp_registry import hookimpl\n@hookimpl\ndef configs():\n    return []\n" if place == "import" else ""
     )
-    slow = plugin("slow", PLACES[place].format(act="__import__('time').sleep(0.3)") + extra)
+    slow = plugin("slow", PLACES[place].format(act="__import__('time').sleep(0.6)") + extra)
     assert load_plugins([slow]).infos[0].status == "loaded"
     (record,) = caplog.records
     assert record.getMessage().startswith(

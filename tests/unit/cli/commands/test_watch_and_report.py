@@ -167,8 +167,10 @@ def test_a_report_of_several_runs_is_written_with_its_files_and_never_into_a_sea
 def test_memory_and_device_are_sampled_while_work_goes_on(monkeypatch):
     monkeypatch.setattr("interp_cli.system_sampler._FIRST_SECONDS", 0.01)
     sink = MemorySink()
+    until = time.monotonic() + 30
     with sampled(sink, Silence()):
-        time.sleep(0.2)
+        while not any(isinstance(event, Scalar) for event in sink.events) and time.monotonic() < until:
+            time.sleep(0.01)
     names = [event.name for event in sink.events if isinstance(event, Scalar)]
     assert names[:1] == ["system/memory"]
     assert 0.01 < memory_gib() < 100

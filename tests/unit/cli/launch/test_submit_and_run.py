@@ -170,11 +170,8 @@ def test_a_terminated_task_is_given_back_with_exit_code_143(request_for) -> None
 
 
 def test_at_the_time_limit_the_queue_is_asked_to_start_the_task_again(request_for, tmp_path: Path) -> None:
-    killed = [
-        sys.executable,
-        "-c",
-        "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
-    ]  # with its job, as SLURM does
+    # as SLURM does with the command when it ends the job
+    killed = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"]
     cases = [(["true"], 85, None), (["false"], 1, "failed"), (killed, 85, None)]
     done = submit(request_for(["sleep"] * len(cases), PrintLauncherConfig()))
     for task, (words, code, state) in enumerate(cases):

@@ -64,6 +64,9 @@ def subsampled_scores(
         y: Layers of the second model.
         rows: Samples of each subsample, all different, the same for both models.
         states: States on all samples, for metrics that can restrict them; others are prepared on the subsample.
+
+    Raises:
+        DataError: A score is not a number.
     """
     subset = metric.metric.subset if states is not None and isinstance(metric.metric, Subsettable) else None
     found = []
@@ -73,7 +76,10 @@ def subsampled_scores(
         else:
             scores = metric.score_pairs(metric.prepare(x.rows(chosen)), metric.prepare(y.rows(chosen)))
         found.append(scores.cpu())
-    return torch.stack(found).numpy()
+    drawn = torch.stack(found)
+    if not drawn.isfinite().all():
+        raise DataError(f"{metric.name} is not a number on parts of {len(rows[0])} samples")
+    return drawn.numpy()
 
 
 def subsamples(n: int, m: int, n_draws: int, seed: int) -> list[Int64[Tensor, " m"]]:

@@ -17,7 +17,7 @@ from interp_plugins.methods.align.metric_choice import metric
 from interp_plugins.methods.align.run import align as run_align
 from interp_plugins.metrics.config import MutualKnnConfig, SvccaConfig
 from interp_plugins.metrics.layer_bank import LayerBank
-from interp_registry.errors import UsageError
+from interp_registry.errors import DataError, UsageError
 
 
 def top(scores):
@@ -107,6 +107,21 @@ def test_metrics_that_can_restrict_their_state_are_not_prepared_again(make_layer
     rows = subsamples(64, 30, 3, seed=0)
     restricted = subsampled_scores(chosen, x, y, rows, (chosen.prepare(x), chosen.prepare(y)))
     np.testing.assert_allclose(restricted, subsampled_scores(chosen, x, y, rows))
+
+
+def test_a_metric_that_gives_no_number_on_parts_of_the_samples_has_no_interval():
+    class Fussy:
+        def prepare(self, layers):
+            return {"x": torch.stack([layer @ layer.T for layer in layers])}
+
+        def score_pairs(self, x, y):
+            scores = torch.einsum("inm,jnm->ij", x["x"], y["x"])
+            return scores if x["x"].shape[1] == 24 else scores * float("nan")
+
+    x = torch.randn(24, 3, generator=torch.Generator().manual_seed(0))
+    align([x], [x], metric=Fussy())
+    with pytest.raises(DataError, match=r"24 samples are too few .* not a number on parts of 12 samples"):
+        align([x], [x], metric=Fussy(), ci="subsample")
 
 
 def test_sizes_of_the_grid_are_checked():

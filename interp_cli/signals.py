@@ -1,8 +1,10 @@
 """SIGINT and SIGTERM: a stage that asks whether to stop is given the time to; one that does not is interrupted at once."""
 
+import _weakrefset
 import math
 import signal
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -24,7 +26,11 @@ _LEAST_SECONDS, _MOST_SECONDS = 10.0, 600.0
 
 
 _SOON = 0.01
-"""Seconds after which an interruption is tried again that fell into a destructor."""
+"""Seconds after which an interruption is tried again that fell where exceptions are lost."""
+
+
+_WEAK_REFERENCES = (weakref.finalize.__call__.__code__.co_filename, _weakrefset.WeakSet.add.__code__.co_filename)
+"""The files of their callbacks."""
 
 
 class StopFlag:
@@ -57,7 +63,7 @@ class StopFlag:
             self._note(signum)
         if first and time.monotonic() - self._asked_at < self._seconds:
             self._set_alarm(self._seconds)
-        elif _in_destructor(frame):
+        elif _exceptions_are_lost(frame):
             self._set_alarm(_SOON)
         else:
             raise _Interrupted
@@ -81,9 +87,9 @@ class StopFlag:
             self._outer._note(signum)
 
 
-def _in_destructor(frame: FrameType | None) -> bool:
-    """Whether an exception would be lost: Python prints what a ``__del__`` raises and goes on."""
-    while frame is not None and frame.f_code.co_name != "__del__":
+def _exceptions_are_lost(frame: FrameType | None) -> bool:
+    """Whether Python would print an exception and go on: in a ``__del__``, and in what it calls when weak references die."""
+    while frame is not None and frame.f_code.co_name != "__del__" and frame.f_code.co_filename not in _WEAK_REFERENCES:
         frame = frame.f_back
     return frame is not None
 

@@ -110,11 +110,12 @@ COMMANDS = {
     "lens show": Command(("lens", "show", "logit", "--model", "lm-d32")),
     "lens export tuned": Command(("lens", "export", "tuned", "last", "--to", "{home}/exported"), ["all layers"]),
     "lens import tuned": Command(
-        ("lens", "import", "tuned", "{home}/exported", "--model", "lm-d32"), ["lens export tuned"]
+        ("lens", "import", "tuned", "{home}/exported", "--model", "lm-d32"), ["lens export tuned"], long=True
     ),
     "lens export nla": Command(("lens", "export", "nla", "last", "--to", "{home}/exported"), ["lens train nla"]),
     "lens import nla": Command(
-        ("lens", "import", "nla", "{home}/exported/av", "--model", "lm-d32", "--format.dump", "{dump}"), ["lens export nla"]
+        ("lens", "import", "nla", "{home}/exported/av", "--model", "lm-d32", "--format.dump", "{dump}"), ["lens export nla"],
+        long=True,
     ),
     "lens import activations": Command(
         ("lens", "import", "consistency-dump", "{home}/samples.pt"), make=write_foreign_samples

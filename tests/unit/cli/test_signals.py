@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,24 @@ def test_an_interruption_that_falls_into_a_destructor_comes_right_after_it():
 
     with stop_on_signals() as flag:
         Signalled()  # an exception that was lost in it would fail this test as a warning
+        assert flag.signum == signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(5)
+
+
+def test_an_interruption_that_falls_into_the_callback_of_a_weak_reference_comes_right_after_it():
+    class Signalled:
+        def __bool__(self):
+            signal.raise_signal(signal.SIGTERM)
+            return False
+
+    class Value:
+        pass
+
+    value, known = Value(), weakref.WeakValueDictionary()
+    known["a"], known._iterating = value, Signalled()
+    with stop_on_signals() as flag:
+        del value  # an exception that was lost here would fail this test as a warning
         assert flag.signum == signal.SIGTERM
         with pytest.raises(KeyboardInterrupt):
             time.sleep(5)

@@ -31,7 +31,7 @@ def kitchen(cli_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Kit
 def on_mps(cli: CommandLine, command: Command) -> Answer:
     """The command on the emulated device, where it must run kernels."""
     counted = cli.home.parent / "kernels"
-    words = ["mps" if word == "cpu" else word for word in command.words]
+    words = ["mps" if word == "cpu" else word for word in command.words(cli.home)]
     answer = cli(*words, EMULATED_MPS=str(counted))
     assert answer.code == 0, answer.text
     assert int(counted.read_text()) > 0
@@ -50,7 +50,8 @@ def test_a_command_finds_what_it_finds_on_the_cpu(kitchen: Kitchen, cli_server: 
 
 def test_losses_of_texts_are_those_of_the_cpu(cli_server: Server, tmp_path: Path):
     command = Command(("extract", "lm-d32", "--dataset", "shapes", "--limit", "16", "--loss"))
-    here = CommandLine(cli_server, tmp_path / "here")(*command.words)
+    cpu = CommandLine(cli_server, tmp_path / "here")
+    here = cpu(*command.words(cpu.home))
     there = on_mps(CommandLine(cli_server, tmp_path / "there"), command)
     (expected,), (found,) = (answer.json["tables"][0]["rows"] for answer in (here, there))
     assert found[:8] == expected[:8]

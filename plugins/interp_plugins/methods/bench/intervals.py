@@ -39,11 +39,12 @@ def wilson_interval(share: float, n: float, z: float = NORMAL_975) -> tuple[floa
 def design_effect(hits: Bool[Tensor, "n"], groups: Int[Tensor, "n"]) -> float:
     """How many times the variance of a mean grows because items of a group are alike; at least 1 (Kish 1965).
 
-    Captions of one image are not independent: the number of items divided by this is the effective number of items.
+    Captions of one image are not independent: the number of items divided by this is the effective number of items. It is 1
+    where every group has one item: both variances are unbiased.
     """
     n = hits.shape[0]
     share = hits.double().mean()
-    simple = share * (1 - share) / n
+    simple = share * (1 - share) / max(1, n - 1)
     if simple == 0:
         return 1.0
     sums = torch.zeros(int(groups.max()) + 1, dtype=torch.float64)

@@ -108,6 +108,11 @@ def test_captions_that_always_agree_count_as_one():
     assert design_effect(torch.ones(10, dtype=torch.bool), torch.arange(10)) == 1
 
 
+def test_items_without_companions_are_worth_their_number():
+    hits = torch.arange(100) < 55
+    assert design_effect(hits, torch.arange(100)) == pytest.approx(1, abs=1e-12)
+
+
 def test_the_bootstrap_is_the_same_for_the_same_seed():
     ranks, groups = torch.arange(1, 101).double(), torch.arange(100)
     first = bootstrap_interval(ranks, groups, seed=3)

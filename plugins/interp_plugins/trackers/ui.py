@@ -3,9 +3,11 @@
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,7 +45,19 @@ def ui(
         raise MissingDependencyError("the program `aim` is not here", "pip install aim")
     typer.echo(f"http://{host}:{port}  (Ctrl-C ends it)", err=True)
     command = [program, "up", "--repo", str(runs), "--host", host, "--port", str(port), "-y"]
-    return subprocess.call(command, env={**os.environ, "AIM_UI_TELEMETRY_ENABLED": "0"})  # noqa: S603 - a fixed program
+    return _serve(command)
+
+
+def _serve(command: Sequence[str]) -> int:
+    """Run a server until it ends, or a signal ends this process; the processes that it started end with it."""
+    environment = {**os.environ, "AIM_UI_TELEMETRY_ENABLED": "0"}
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, process_group=0)  # noqa: S603 - a fixed program
+    try:
+        return server.wait()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
 
 
 def import_runs(folder: Path) -> int:

@@ -24,7 +24,7 @@ from interp_registry.events import EventSink, NullSink
 from interp_registry.stores.checkpoint import CheckpointStore
 from interp_registry.tensors.seeding import global_seed
 from interp_registry.training.config import TrainingConfig
-from interp_registry.training.finite import LossWatch, require_finite_weights
+from interp_registry.training.finite import LossWatch, require_finite_weights, require_usable_rates
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -187,6 +187,7 @@ class _Loop:
     def __init__(self, trainable: Trainable, config: TrainingConfig, seed: int, tools: Tools) -> None:
         self.trainable, self.config, self.seed, self.tools = trainable, config, seed, tools
         self.optimisers = dict(trainable.optimisers())
+        require_usable_rates(self.optimisers.values())
         self.rates = {name: [group["lr"] for group in o.param_groups] for name, o in self.optimisers.items()}
         self.schedule = config.schedule.build(config.steps)
         self.step = 0

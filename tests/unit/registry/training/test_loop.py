@@ -124,6 +124,15 @@ def test_a_loss_that_is_not_finite_ends_the_training(toy):
         train(trained, TrainingConfig(steps=5, log_every=1), 0)
 
 
+@pytest.mark.parametrize("rate", [1e300, float("inf"), float("nan")])
+def test_a_learning_rate_that_float32_cannot_hold_is_refused(toy, rate):
+    trainable = toy()
+    for optimiser in trainable.optimisers().values():
+        optimiser.param_groups[0]["lr"] = rate
+    with pytest.raises(UsageError, match=r"learning rate of .* cannot be used"):
+        train(trainable, TrainingConfig(steps=2), 0)
+
+
 def test_losses_rates_evaluations_and_progress_become_events(toy):
     sink = MemorySink()
     config = TrainingConfig(steps=4, log_every=2, schedule=ScheduleConfig("linear"), evaluate_every=4, clip_norm=1.0)

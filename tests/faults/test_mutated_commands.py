@@ -1,7 +1,6 @@
 """Mutated lines and files of the shell's own commands: one clear message, never a traceback, never a hang."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -84,7 +83,7 @@ def desk(whole, tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("INTERP_HOME", str(folder / "home"))
     monkeypatch.setattr("typer.launch", lambda *_: 0)
     monkeypatch.setattr("interp_plugins.trackers.ui.import_runs", lambda folder: 0)
-    monkeypatch.setattr(subprocess, "call", lambda *_, **__: 0)
+    monkeypatch.setattr("interp_plugins.trackers.ui._serve", lambda _: 0)
     return folder
 
 

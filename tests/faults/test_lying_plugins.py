@@ -116,6 +116,7 @@ METRICS = {
     "shape": "liar-metric-shape",
     "rows": "liar-metric-rows",
     "nan": "liar-metric-nan is not a number",
+    "range": "; it states a range of -1.0 to 1.0",
     "complex": "liar-metric-complex",
     "words": "liar-metric-words",
     "null": "liar-metric-null' returned float64 of shape (3, 4) for scores of the null",

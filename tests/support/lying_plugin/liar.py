@@ -12,7 +12,7 @@ from interp_registry.choices import LauncherConfig, TrackerConfig
 MODEL = "width nan preprocess rows raises exits hangs complex integers vanishing"
 DATASET = "short negative empty kind raises exits hangs hangs_len changing shuffled drifting captions_str captions_none"
 IMAGES = "modes size_0 array shuffled hangs"
-METRIC = "shape rows nan complex words null raises exits hangs"
+METRIC = "shape rows nan complex words null raises exits hangs range"
 TRACKER = "building start log close raises exits"
 LIES = {
     "model": (ModelConfig, "liar_models:Model", ["", *MODEL.split()]),

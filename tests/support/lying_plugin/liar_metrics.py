@@ -3,12 +3,16 @@
 import torch
 from liar_hanging import maybe
 
+from interp_registry.contracts.metric import MetricInfo
+
 
 class Metric:
     """The inner product of Grams."""
 
     def __init__(self, config):
         self.lie = config.lie
+        if self.lie == "range":
+            self.info = MetricInfo("Out of range.", "", range=(-1.0, 1.0))
         if self.lie == "null":
             self.null_pairs = lambda x, y, permutations: self.score_pairs(x, y)
 

@@ -29,6 +29,9 @@ from interp_registry.notebook import notebook_progress
 
 __all__ = ["NullSettings", "align", "align_states", "best_pair", "load_features", "metric"]
 
+_ROUNDING = 1e-3
+"""How far a score may lie beyond the range that its metric states."""
+
 
 def align(  # noqa: PLR0913 - the public face: every option is a keyword
     x: Features,
@@ -181,12 +184,17 @@ def align_states(
 
 
 def _check(metric: BoundMetric, scores: np.ndarray, expected: tuple[int, ...], what: str) -> None:
-    """Refuse scores of another shape, which are the metric's fault, and scores that are no numbers."""
+    """Refuse scores of another shape or beyond the metric's own range, which are its fault, and scores that are no numbers."""
     if scores.shape != expected or np.iscomplexobj(scores):
         found = f"{scores.dtype} of shape {scores.shape}"
         raise PluginError(f"metric {metric.name!r} returned {found} for {what}; expected real numbers of {expected}")
     if not np.isfinite(scores).all():
         raise DataError(f"{metric.name} is not a number for {(~np.isfinite(scores)).sum()} of {scores.size} {what}")
+    (low, high), least, most = metric.info.range, scores.min(), scores.max()
+    if (low is not None and least < low - _ROUNDING) or (high is not None and most > high + _ROUNDING):
+        raise PluginError(
+            f"metric {metric.name!r} returned {what} from {least:g} to {most:g}; it states a range of {low} to {high}"
+        )
 
 
 def best_pair(

@@ -151,23 +151,28 @@ def _stored(
 def _lines(path: Path | None) -> tuple[str, ...]:
     if path is None:
         return ()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as err:
-        raise UsageError(f"{str(path)!r} cannot be read: {err}") from err
-    lines = tuple(line.strip() for line in text.splitlines() if line.strip())
+    lines = tuple(line.strip() for line in _text(path).splitlines() if line.strip())
     if not lines:
         raise UsageError(f"{str(path)!r} is empty", "it should have a line for each")
     return lines
+
+
+def _text(path: Path) -> str:
+    if path.is_fifo() and not str(path).startswith("/dev/"):  # what a shell writes into, as with <(...), is read
+        raise UsageError(f"{path} is a pipe", "write the text into a file, and name that")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        raise UsageError(f"{str(path)!r} cannot be read: {err}") from err
 
 
 def _published(path: Path | None) -> dict[str, dict[str, float]] | None:
     if path is None:
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(_text(path))
         return {name: {metric: float(value) for metric, value in values.items()} for name, values in content.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as err:
+    except (ValueError, AttributeError, TypeError) as err:
         raise UsageError(
             f"{str(path)!r} holds no published values: {err}", 'expected {"data set": {"metric": 0.5}}'
         ) from err

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import pytest
 import torch
@@ -201,6 +202,13 @@ def test_files_that_cannot_be_used_are_refused(untrained_context, tmp_path):
         bench(BenchConfig(class_names=empty), untrained_context)
     with pytest.raises(UsageError, match="published values"):
         bench(BenchConfig(compare=empty), untrained_context)
+    latin, pipe = tmp_path / "latin.txt", tmp_path / "pipe"
+    latin.write_bytes("Möwe".encode("latin-1"))
+    os.mkfifo(pipe)
+    for file, message in ((latin, "cannot be read: 'utf-8'"), (pipe, "is a pipe"), (tmp_path / "no", "cannot be read")):
+        for config in (BenchConfig(class_names=file), BenchConfig(compare=file)):
+            with pytest.raises(UsageError, match=message):
+                bench(config, untrained_context)
 
 
 def test_the_suites_name_the_data_sets_of_every_task():

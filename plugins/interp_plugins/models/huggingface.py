@@ -45,7 +45,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 _MOST_BLOCKS = 10_000
-"""The deepest published transformers have a thousand; one of ten million is never built, and only counting it takes hours."""
+"""The deepest published transformers have a thousand; every block is built, without weights, when parameters are counted."""
 
 
 def load(config: HuggingFaceModelConfig) -> Model:

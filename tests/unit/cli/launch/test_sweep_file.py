@@ -60,6 +60,11 @@ def test_an_experiment_without_any_parameters_is_an_error(write) -> None:
         sweep.space("b")
 
 
+def test_a_step_that_is_no_whole_number_makes_a_range_of_fractions(write) -> None:
+    sweep = read_sweep(write("sweep: {method: random, n_points: 3}\nglobal:\n  x: {min: 1, max: 9, step: 0.5}\n"))
+    assert sweep.common == {"x": Range(1.0, 9.0, step=0.5, whole=False)}
+
+
 def test_ranges_are_read_with_their_kind(write) -> None:
     text = "sweep: {method: random, n_points: 3}\nglobal:\n  a: {min: 0.1, max: 1.0, log: true}\n  b: {min: 1, max: 9, step: 2}\n"
     sweep = read_sweep(write(text))

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from interp_cli.interpreter import end_at_once, start_quickly
 from interp_cli.signals import stop_on_signals
 from interp_registry.errors import InterpError, InterruptedRunError, ResourceError, UnknownNameError
 
@@ -14,8 +15,9 @@ __all__ = ["main", "run", "show_any_text"]
 
 def main() -> None:
     """Run ``interp`` with the process's arguments and exit."""
+    start_quickly()
     show_any_text(sys.stdout, sys.stderr)
-    sys.exit(run(sys.argv[1:]))
+    end_at_once(run(sys.argv[1:]))
 
 
 def show_any_text(*streams: object) -> None:
@@ -41,15 +43,24 @@ def run(argv: Sequence[str]) -> int:
     with stop_on_signals() as flag:
         try:
             code = _run_application(words)
-        except InterruptedRunError as err:  # whoever raised it may not know which signal came
-            return _report(InterruptedRunError(flag.signum or err.signum, err.hint))
+            sys.stdout.flush()
         except Exception as err:  # noqa: BLE001 - the outermost seam: users see messages, not tracebacks
-            return _report(err)
+            return _report(_interruption(err, flag.signum) or err)
         except KeyboardInterrupt:
             code = 128 + signal.SIGINT
         if code == 128 + signal.SIGINT:  # typer too makes this of every KeyboardInterrupt, and says nothing
             return _report(InterruptedRunError(flag.signum or signal.SIGINT))
         return code
+
+
+def _interruption(err: Exception, signum: int | None) -> InterruptedRunError | None:
+    """What ended the command, when a signal did: libraries and Python itself turn what a signal raises into other errors."""
+    told = err if isinstance(err, InterruptedRunError) else None  # whoever raised it may not know which signal came
+    if signum is None:
+        return told
+    interruption = InterruptedRunError(signum, told.hint if told else None)
+    interruption.__cause__ = err
+    return interruption
 
 
 def _run_application(words: list[str]) -> int:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from interp_cli import console
 from interp_cli.context import Context, Processes, best_device
 from interp_cli.culprits import culprit
+from interp_cli.interpreter import imports_are_done
 from interp_cli.launch.run_file import tell_launch
 from interp_cli.options import StageOptions
 from interp_cli.quiet import Silence
@@ -93,8 +94,10 @@ def execute(
                 tell_launch(run.path)
             with _view(options, processes) as view:
                 outcome = _run(stage, resolved.config, run, _Shell(options, folders, view, flag, processes))
-        except KeyboardInterrupt as err:  # just before or after the run's own work
-            run = run or _known_run(options, folders)
+        except BaseException as err:
+            if isinstance(err, InterruptedRunError) or (flag.signum is None and not isinstance(err, KeyboardInterrupt)):
+                raise
+            run = run or _known_run(options, folders)  # just before or after the run's own work
             raise InterruptedRunError(flag.signum or signal.SIGINT, run and _resume_hint(run, options)) from err
     if processes.is_main:
         _show(outcome, options)
@@ -120,6 +123,7 @@ def execute_together(
         UsageError: The stage cannot do that.
     """
     run_batch, name = stage.load_run_batch(), command_name(method, stage)
+    imports_are_done()
     if run_batch is None:
         raise UsageError(f"`interp {name}` cannot run several points in one process", "leave --batched out")
     options, silence = resolved[0][1], Silence()
@@ -206,7 +210,9 @@ def _view(options: StageOptions, processes: Processes) -> Iterator[EventSink]:
 def _run(stage: Stage[Any], config: Any, run: Run, shell: _Shell) -> Outcome:
     with _opened(run, shell) as context:
         with sampled(context.events, shell.silence):
-            result = stage.load_run()(config, cast("RunContext", context))
+            carry_out = stage.load_run()
+            imports_are_done()
+            result = carry_out(config, cast("RunContext", context))
         _finish(context, result, shell)
     return Outcome(run, result)
 

@@ -29,6 +29,10 @@ _SOON = 0.01
 """Seconds after which an interruption is tried again that fell where exceptions are lost."""
 
 
+_LOSING_METHODS = ("__del__", "__set_name__")
+"""Python prints what is raised in the first and goes on; of what is raised in the second, 3.11 makes a RuntimeError."""
+
+
 _WEAK_REFERENCES = (weakref.finalize.__call__.__code__.co_filename, _weakrefset.WeakSet.add.__code__.co_filename)
 """The files of their callbacks."""
 
@@ -88,8 +92,10 @@ class StopFlag:
 
 
 def _exceptions_are_lost(frame: FrameType | None) -> bool:
-    """Whether Python would print an exception and go on: in a ``__del__``, and in what it calls when weak references die."""
-    while frame is not None and frame.f_code.co_name != "__del__" and frame.f_code.co_filename not in _WEAK_REFERENCES:
+    """Whether Python would not pass an exception on: in methods that it calls itself, and when weak references die."""
+    while frame is not None and not (
+        frame.f_code.co_name in _LOSING_METHODS or frame.f_code.co_filename in _WEAK_REFERENCES
+    ):
         frame = frame.f_back
     return frame is not None
 

@@ -1,5 +1,6 @@
 """Fixtures for all tests: an own home folder and configuration, and a command line that starts in milliseconds."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.markexpr = ""
     if config.option.timeout is None:
         config.option.timeout = float(config.getini("timeout")) * tiers.FACTOR
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What was imported is no garbage."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -208,7 +208,7 @@ def _guarded(info: PluginInfo, action: Callable[[], None]) -> PluginInfo:
     try:
         with nullcontext() if _is_first_party(info.point) else loading(info.name):
             action()
-    except InterruptedRunError:
+    except (InterruptedRunError, KeyboardInterrupt):
         raise
     except BaseException as err:  # noqa: BLE001 - a stranger's code may raise anything; the others must go on
         import traceback

@@ -7,6 +7,7 @@ kernels ran on it. {"wait", "seconds"} waits for that process and answers {"code
 ``zoo build`` and ``zoo verify`` are short there. Started by the fixture ``cli_server``.
 """
 
+import gc
 import json
 import os
 import resource
@@ -20,6 +21,7 @@ from pathlib import Path
 
 def main() -> None:
     """Import, then serve until the input ends."""
+    gc.disable()
     import datasets  # noqa: F401
     import pytest
     import timm  # noqa: F401
@@ -33,10 +35,13 @@ def main() -> None:
 
     discover()
     shrink_zoo(pytest.MonkeyPatch())
+    gc.enable()
+    gc.freeze()  # a fork that looks for garbage would copy every page
     tell("ready")
     for line in sys.stdin:
         request = json.loads(line)
         tell(wait(request["wait"], request["seconds"]) if "wait" in request else start(request, interp))
+    os._exit(0)  # to take down all modules takes seconds
 
 
 def tell(answer: object) -> None:

@@ -1,12 +1,11 @@
 """Vision models: transformers of tokens and convolutional networks of stages, from Hugging Face."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers import AutoImageProcessor, PretrainedConfig, PreTrainedModel
 
 from interp_plugins.models.blocks import check_sites, transformer_sites
 from interp_registry.contracts.model import Batch, Encoded, ModelInfo, Output
@@ -14,6 +13,9 @@ from interp_registry.errors import DataError, InterpError, UsageError
 from interp_registry.tensors.capture import Site
 from interp_registry.tensors.hooked import HookedModel
 from interp_registry.tensors.layers import Layer
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
 
 __all__ = ["VisionModel", "load_processor", "vision_default_layers", "wrap_vision_model"]
 
@@ -89,6 +91,8 @@ def vision_default_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
 
 def load_processor(name: str, revision: str | None, *, trust_remote_code: bool = False) -> Transform:
     """A Hugging Face image processor as a function of one image."""
+    from transformers import AutoImageProcessor  # takes a second, which models of timm are spared
+
     # without the last argument transformers asks on the terminal whether to run what the repository brings
     processor = AutoImageProcessor.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
 
@@ -98,7 +102,7 @@ def load_processor(name: str, revision: str | None, *, trust_remote_code: bool =
     return transform
 
 
-def wrap_vision_model(network: PreTrainedModel, transform: Transform, facts: dict[str, Any]) -> VisionModel:
+def wrap_vision_model(network: "PreTrainedModel", transform: Transform, facts: dict[str, Any]) -> VisionModel:
     """Find and check the layers of a loaded Hugging Face vision model, and wrap it.
 
     Args:
@@ -131,7 +135,7 @@ def wrap_vision_model(network: PreTrainedModel, transform: Transform, facts: dic
     )
 
 
-def _n_layers(config: PretrainedConfig) -> int:
+def _n_layers(config: "PretrainedConfig") -> int:
     for name in ("num_hidden_layers", "num_stages"):
         number = getattr(config, name, None)
         if isinstance(number, int):
@@ -143,19 +147,19 @@ def _n_layers(config: PretrainedConfig) -> int:
     return len(depths)
 
 
-def _image_size(config: PretrainedConfig) -> tuple[int, int]:
+def _image_size(config: "PretrainedConfig") -> tuple[int, int]:
     size = getattr(config, "image_size", 224)
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
-def _probe(network: PreTrainedModel) -> Tensor:
+def _probe(network: "PreTrainedModel") -> Tensor:
     parameter = next(network.parameters())
     channels = getattr(network.config, "num_channels", 3)
     ramp = torch.linspace(-1, 1, channels * _image_size(network.config)[0] * _image_size(network.config)[1])
     return ramp.reshape(1, channels, *_image_size(network.config)).to(parameter.device, parameter.dtype)
 
 
-def _n_prefix(config: PretrainedConfig, n_tokens: int) -> int:
+def _n_prefix(config: "PretrainedConfig", n_tokens: int) -> int:
     """Class and register tokens: what is left over of the tokens when the patches are taken off."""
     patch = getattr(config, "patch_size", None)
     if not isinstance(patch, int):

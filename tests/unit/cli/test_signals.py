@@ -8,6 +8,7 @@ import time
 import weakref
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from interp_cli.__main__ import run
@@ -112,6 +113,18 @@ def test_an_interruption_that_falls_into_a_destructor_comes_right_after_it():
             time.sleep(5)
 
 
+def test_an_interruption_that_falls_into_the_naming_of_an_attribute_comes_right_after_it():
+    class Signalled:
+        def __set_name__(self, owner, name):
+            signal.raise_signal(signal.SIGINT)
+
+    with stop_on_signals() as flag:
+        type("Named", (), {"attribute": Signalled()})  # Python 3.11 makes a RuntimeError of whatever is raised there
+        assert flag.signum == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(5)
+
+
 def test_an_interruption_that_falls_into_the_callback_of_a_weak_reference_comes_right_after_it():
     class Signalled:
         def __bool__(self):
@@ -140,3 +153,33 @@ def test_the_exit_code_is_of_the_signal_that_came_whatever_noticed_it(monkeypatc
     monkeypatch.setattr("interp_cli.app.build_app", interrupted)
     assert run(["runs", "list"]) == 143
     assert "a plugin was being loaded" in capsys.readouterr().err
+
+
+def test_an_error_that_a_library_makes_of_an_interruption_is_one(monkeypatch, capsys):
+    def library():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt as err:
+            raise RuntimeError("the library could not be set up") from err
+
+    monkeypatch.setattr("interp_cli.app.build_app", library)
+    assert run(["runs", "list"]) == 143
+    assert "interrupted" in (shown := capsys.readouterr().err)
+    assert "defect" not in shown
+    assert run(["--debug", "runs", "list"]) == 143
+    assert "the library could not be set up" in capsys.readouterr().err
+
+
+def test_the_run_that_is_being_opened_is_named_whatever_became_of_the_interruption(monkeypatch, capsys, tmp_path):
+    def library(*folders):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt as err:
+            raise RuntimeError("the library could not be set up") from err
+
+    monkeypatch.setattr("interp_cli.execution.tell_launch", library)
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32))
+    assert run(["align", str(tmp_path / "x.npy"), str(tmp_path / "x.npy"), "--metric", "cka"]) == 143
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "interp runs resume" in shown
+    assert "defect" not in shown

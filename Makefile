@@ -30,7 +30,7 @@ test-all:           ## the slow ones too
 
 # Three processes: one mostly waits for a cluster and for time limits, one runs every command, one has the soak and what is left.
 WAITING = tests/faults/launch tests/faults/test_hanging_hub.py tests/faults/test_hanging_plugins.py tests/faults/test_kills.py
-COMMANDS = tests/faults/test_every_command.py tests/faults/test_training_killed.py
+COMMANDS = tests/faults/test_every_command.py tests/faults/test_every_command_of_the_shell.py tests/faults/test_training_killed.py
 MARK = not nightly
 FAULTS = OMP_NUM_THREADS=1 $(RUN) pytest -q -m "$(MARK)"
 

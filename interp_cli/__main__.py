@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from interp_cli.interpreter import end_at_once, start_quickly
+from interp_cli.interpreter import exit_code_kept, start_quickly
 from interp_cli.signals import stop_on_signals
 from interp_registry.errors import InterpError, InterruptedRunError, ResourceError, UnknownNameError
 
@@ -17,7 +17,8 @@ def main() -> None:
     """Run ``interp`` with the process's arguments and exit."""
     start_quickly()
     show_any_text(sys.stdout, sys.stderr)
-    end_at_once(run(sys.argv[1:]))
+    with exit_code_kept():
+        sys.exit(run(sys.argv[1:]))
 
 
 def show_any_text(*streams: object) -> None:

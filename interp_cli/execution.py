@@ -128,12 +128,12 @@ def execute_together(
         raise UsageError(f"`interp {name}` cannot run several points in one process", "leave --batched out")
     options, silence = resolved[0][1], Silence()
     folders = layout(options.out)
-    runs = [
-        _create(RunStore(folders.runs), name, one, own, ["interp", *name.split(), *line])
-        for (one, own), line in zip(resolved, lines, strict=True)
-    ]
-    tell_launch(*(run.path for run in runs))
     with stop_on_signals() as flag, _view(options, Processes()) as view, ExitStack() as opened:
+        runs = [
+            _create(RunStore(folders.runs), name, one, own, ["interp", *name.split(), *line])
+            for (one, own), line in zip(resolved, lines, strict=True)
+        ]
+        tell_launch(*(run.path for run in runs))
         shells = [
             _Shell(own, folders, view if i == 0 else NullSink(), flag, Processes(), silence)
             for i, (_, own) in enumerate(resolved)

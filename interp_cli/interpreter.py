@@ -5,8 +5,10 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["end_at_once", "imports_are_done", "start_quickly"]
+__all__ = ["exit_code_kept", "imports_are_done", "start_quickly"]
 
 _WHILE_IMPORTING = (100_000, 50, 1_000)
 """Thresholds of the garbage collector: modules are not garbage, and looking for some in them costs a quarter of their import."""
@@ -33,11 +35,15 @@ def imports_are_done() -> None:
         gc.set_threshold(700, 10, 10)
 
 
-def end_at_once(code: int) -> None:
-    """Exit with a code: threads are joined and exit functions run, but no module is taken down object by object."""
-    global _exit_code  # noqa: PLW0603 - the function that ends the process was registered before the code was known
-    _exit_code = code
-    sys.exit(code)
+@contextmanager
+def exit_code_kept() -> Iterator[None]:
+    """Note the exit code of a block that is left by :func:`sys.exit`, for the process to end with."""
+    global _exit_code  # noqa: PLW0603 - the function that ends the process is called without arguments
+    try:
+        yield
+    except SystemExit as stop:
+        _exit_code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        raise
 
 
 def _end() -> None:

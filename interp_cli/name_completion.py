@@ -28,7 +28,7 @@ def _begun(names: list[str], incomplete: str) -> list[str]:
 
 def run_names(incomplete: str = "") -> list[str]:
     """``last`` and the ids of the latest runs of the home folder."""
-    return _begun(_latest([path.parent.name for path in layout().runs.glob("*/record.json")]), incomplete)
+    return _begun(_latest([path.parent.name for path in layout().runs.glob("[!.]*/record.json")]), incomplete)
 
 
 def launch_names(incomplete: str = "") -> list[str]:

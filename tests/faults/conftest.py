@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from every_command import Kitchen
 from forked_cli import SERVER, CommandLine, Server
 
 LYING_PLUGIN = Path(SERVER).with_name("lying_plugin")
@@ -27,6 +28,12 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="interp-test-", dir=memory))
     yield made
     shutil.rmtree(made)
+
+
+@pytest.fixture(scope="session")
+def kitchen(cli_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
+    """The undisturbed runs of all commands, each made when it is first asked for."""
+    return Kitchen(cli_server, tmp_path_factory.mktemp("kitchen"))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from canaries import files_with_canary
-from every_command import COMMANDS, Kitchen, Whole, outcome, runs_of
+from every_command import COMMANDS, Kitchen, Whole, check_failure, check_whole, outcome, runs_of
 from forked_cli import Answer, CommandLine, Server
 from small_disk import small_disk
 from tiers import times
@@ -22,12 +22,6 @@ pytestmark = pytest.mark.slow
 EVERY = [pytest.param(name, marks=pytest.mark.nightly if one.long else ()) for name, one in COMMANDS.items()]
 LONGEST_END = 30.0
 """Seconds within which a command ends after a signal."""
-
-
-@pytest.fixture(scope="module")
-def kitchen(cli_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
-    """The undisturbed runs."""
-    return Kitchen(cli_server, tmp_path_factory.mktemp("kitchen"))
 
 
 @pytest.fixture(params=EVERY)
@@ -40,13 +34,6 @@ def going_on(cli: CommandLine, whole: Whole, n_before: int) -> tuple[str, ...]:
     """The words that go on with a run, or begin it if it had not come to be."""
     runs = runs_of(cli.home)
     return ("runs", "resume", runs[-1].name, "--json") if len(runs) > n_before else whole.command.words(cli.home)
-
-
-def check_whole(cli: CommandLine) -> None:
-    """Nothing that is stored is damaged."""
-    if (cli.home / "store").exists():
-        verified = cli("store", "verify")
-        assert verified.code == 0, verified.text
 
 
 def check_interrupted(cli: CommandLine, answer: Answer, began: bool) -> None:
@@ -111,16 +98,6 @@ def test_a_command_that_is_killed_and_interrupted_ends_as_if_it_had_not_been(
     assert outcome(cli.home) == whole.outcome
 
 
-def check_failure(cli: CommandLine, answer: Answer, reason: str) -> None:
-    """It failed and says why in one line, and what to do; nothing is half-written."""
-    assert answer.code in (1, 3), answer.text
-    assert reason in answer.err
-    assert "Traceback" not in answer.err
-    assert "defect" not in answer.err
-    check_whole(cli)
-    assert not list(cli.home.rglob("*.tmp*"))
-
-
 def check_going_on(cli: CommandLine, whole: Whole, n_before: int, code: int) -> None:
     """With space the same is found as without the fault; a run that lacks only its report gets it by itself."""
     state, run = last_run(cli)
@@ -167,38 +144,3 @@ def test_a_limit_of_the_size_of_files_is_reported_like_a_full_disk(
 
 def test_no_secret_of_the_environment_is_in_what_a_command_writes(whole: Whole):
     assert files_with_canary(whole.home) == []
-
-
-SHELL = {
-    "report": ("report", "last", "--to", "{disk}/page"),
-    "export": ("export", "{key}", "--to", "{disk}/exported"),
-    "import": ("import", "platonic-pt", "{outside}"),
-    "sweep": ("sweep", "{outside}/sweep.yaml", "--launcher", "print", "--", "align", "lm-d32", "vit-d32"),
-    "launch": ("launch", "print", "--", "align", "lm-d32", "vit-d32"),
-    "config": ("config", "set", "device", "cpu"),
-    "plugins": ("plugins", "new", "mine", "--kind", "metric", "--in", "{disk}"),
-    "runs": ("runs", "rerun", "last"),
-}
-"""Commands of the shell that write."""
-
-
-@pytest.mark.parametrize("name", SHELL)
-def test_a_command_of_the_shell_on_a_full_disk_is_one_clear_error(
-    kitchen: Kitchen, cli_server: Server, tmp_path: Path, name: str
-):
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "sweep.yaml").write_text("global: {topk: {values: [5, 8]}}")
-    with small_disk(tmp_path / "disk", 64) as disk:
-        cli = CommandLine(cli_server, disk.path / "home")
-        shutil.copytree(kitchen.whole("align").home, cli.home)
-        key = next((cli.home / "store" / "features").glob("lm-d32-*")).name
-        assert cli("export", key, "--format", "platonic-pt", "--to", outside).code == 0
-        words = [word.format(disk=disk.path, outside=outside, key=key) for word in SHELL[name]]
-        settings = {"INTERP_CONFIG": str(disk.path / "settings" / "config.yaml")}
-        disk.fill()
-        check_failure(cli, cli(*words, **settings), "No space left on device")
-        disk.clear()
-        for line in (words, ("runs", "list"), ("launch", "list")):
-            answer = cli(*line, **settings)
-            assert answer.code == 0, answer.text

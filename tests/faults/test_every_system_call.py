@@ -84,7 +84,7 @@ WAYS = {
     "record": (replace_state, check_state, 8),
     "table": (write_table, check_table, 50),
     "checkpoints": (save_checkpoints, check_checkpoints, 40),
-    "run": (make_run, check_runs, 60),
+    "run": (make_run, check_runs, 50),
 }
 
 

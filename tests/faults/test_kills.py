@@ -66,8 +66,11 @@ def test_killed_checkpointing_leaves_whole_checkpoints_only(folder: Path):
             store.save(step, {"w": weights["w"] * step}, {"step": step, "moment": torch.full((64,), float(step))})
 
     chance, steps = random.Random(1), [0]
+    begin = time.monotonic()
+    assert wait(fork(lambda: CheckpointStore(folder / "timed").save(0, weights, {"step": 0}))) == 0
+    longest = 2 * (time.monotonic() - begin)  # a fork, and a step or two
     for _ in range(times(25)):
-        assert not run_and_kill(train, chance.uniform(0.005, 0.06))
+        assert not run_and_kill(train, chance.uniform(0.005, longest))
         assert store.problems() == []
         latest = store.latest()
         if latest is not None:

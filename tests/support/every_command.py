@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from canaries import CANARY, ENVIRONMENT
-from forked_cli import CommandLine, Server
+from forked_cli import Answer, CommandLine, Server
 
 QUIET = ("--device", "cpu", "--json", "--progress", "none")
 _TEXTS = ("--limit", "60", "--layers", "1", "--positions", "random:2,min:6")
@@ -195,6 +195,23 @@ class Kitchen:
         written = [path.stat() for path in _of_one_size(home) if path.relative_to(home) not in before]
         sizes, blocks = [one.st_size for one in written], sum(one.st_blocks * 512 for one in written)
         return Whole(command, prepared, home, seconds, outcome(home), sizes, blocks)
+
+
+def check_whole(cli: CommandLine) -> None:
+    """Nothing that is stored is damaged."""
+    if (cli.home / "store").exists():
+        verified = cli("store", "verify")
+        assert verified.code == 0, verified.text
+
+
+def check_failure(cli: CommandLine, answer: Answer, reason: str) -> None:
+    """It failed and says why in one line, and what to do; nothing is half-written."""
+    assert answer.code in (1, 3), answer.text
+    assert reason in answer.err
+    assert "Traceback" not in answer.err
+    assert "defect" not in answer.err
+    check_whole(cli)
+    assert not list(cli.home.rglob("*.tmp*"))
 
 
 BOOKKEEPING = {"config.yaml", "environment.json", "events.jsonl", "record.json", "seal.json", "state.json"}

@@ -140,10 +140,7 @@ def repair(path: Path, check: Check = "full") -> list[Problem]:
 
 def verify_runs(runs: Path) -> Iterator[Problem]:
     """What is wrong with sealed runs and their checkpoints."""
-    for path in sorted(runs.iterdir()) if runs.is_dir() else ():
-        record = path / "record.json"
-        if not record.exists():
-            continue
+    for path in sorted(record.parent for record in runs.glob("[!.]*/record.json")):
         try:
             found = Run(path).problems()
         except CorruptError as err:

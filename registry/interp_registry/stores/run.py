@@ -22,17 +22,17 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from interp_registry.config_io import dump_yaml, read_yaml
 from interp_registry.errors import CorruptError, UsageError
-from interp_registry.stores.artifact import commit, make_folder, translated
+from interp_registry.stores.artifact import make_folder, translated, whole_folder
 from interp_registry.stores.dated_ids import choose_id
 from interp_registry.stores.environment import collect_environment, redact, redact_json
 from interp_registry.stores.hashing import hash_file
 from interp_registry.stores.keys import Json
 from interp_registry.stores.liveness import host_name, process_alive, process_start
-from interp_registry.stores.records import commit_record, read_record, replace_record, require_fields
+from interp_registry.stores.records import read_record, record_bytes, replace_record, require_fields
 
 __all__ = ["Run", "RunState", "RunStore"]
 
@@ -249,9 +249,8 @@ class RunStore:
         origins: Mapping[str, str] | None = None,
         argv: Sequence[str] = (),
         details: Mapping[str, Json] | None = None,
-        path: Path | None = None,
     ) -> Run:
-        """Make the folder of a new run; its state is "created".
+        """Make the folder of a new run, which appears as a whole; its state is "created".
 
         Args:
             command: The stage, e.g. "lens train".
@@ -259,14 +258,11 @@ class RunStore:
             origins: Where each value came from, by dotted path; defaults may be left out.
             argv: The command line.
             details: Further facts to keep in ``record.json``, e.g. seed, parent run, versions of plugins.
-            path: Its folder; the default is ``<root>/<id>``.
 
         Raises:
-            UsageError: ``path`` holds a run already.
             ResourceError: The folder cannot be written.
         """
         identity = _new_id()
-        folder = make_folder(self.root / identity if path is None else path)
         record: dict[str, Any] = {
             "format": 1,
             "id": identity,
@@ -276,30 +272,25 @@ class RunStore:
             "origins": redact_json(dict(origins or {})),
             "details": redact_json(dict(details or {})),
         }
+        records = {_STATE: _status(RunState.CREATED), _ENVIRONMENT: collect_environment(argv), _RECORD: record}
         text = _config_text(command, identity, config, record["origins"]).encode("utf-8", "surrogateescape")
-        if (folder / _RECORD).exists():
-            raise UsageError(f"{folder} holds a run already", "name another --out, or remove it with `interp runs rm`")
-        replace_record(folder / _STATE, _status(RunState.CREATED))
-        replace_record(folder / _ENVIRONMENT, collect_environment(argv))
+        with whole_folder(make_folder(self.root) / identity) as folder:
+            (folder / _CONFIG).write_bytes(text)
+            for name, content in records.items():
+                (folder / name).write_bytes(record_bytes(content))
+        return Run(self.root / identity)
 
-        def write(file: BinaryIO) -> None:
-            file.write(text)
-
-        commit(folder / _CONFIG, write)
-        if not commit_record(folder / _RECORD, record):
-            raise UsageError(f"another process has just made a run in {folder}", "name another --out")
-        return Run(folder)
+    def _folders(self) -> list[Path]:
+        """All runs' folders, oldest first, without those that are still being written."""
+        return sorted(path.parent for path in self.root.glob(f"[!.]*/{_RECORD}"))
 
     def runs(self) -> Iterator[Run]:
         """All runs, oldest first; folders that are none, or whose record is corrupt, are left out."""
-        if not self.root.is_dir():
-            return
-        for path in sorted(self.root.iterdir()):
-            if (path / _RECORD).is_file():
-                try:
-                    yield Run(path)
-                except CorruptError:
-                    continue
+        for path in self._folders():
+            try:
+                yield Run(path)
+            except CorruptError:
+                continue
 
     def get(self, name: str) -> Run:
         """A run by its id, an unmistakable beginning or ending of it, "last", or its folder.
@@ -312,7 +303,7 @@ class RunStore:
         """
         if "/" in name and (Path(name) / _RECORD).is_file():
             return Run(Path(name))
-        folders = {path.parent.name: path.parent for path in sorted(self.root.glob(f"*/{_RECORD}"))}
+        folders = {path.name: path for path in self._folders()}
         if name == "last" and folders:
             return Run(next(path for path in reversed(folders.values()) if not _started_by(path, folders)))
         return Run(folders[choose_id("run", name, folders, str(self.root))])
@@ -320,9 +311,9 @@ class RunStore:
     def latest_here(self) -> Run | None:
         """The latest run that this process has made or gone on with, among the latest of all; None when there is none."""
         here = {"host": host_name(), "pid": os.getpid(), "process_start": process_start(os.getpid())}
-        for path in sorted(self.root.glob(f"*/{_RECORD}"), reverse=True)[:_LATEST]:
+        for path in self._folders()[: -_LATEST - 1 : -1]:
             try:
-                run = Run(path.parent)
+                run = Run(path)
                 if here.items() <= run.status.items():
                     return run
             except CorruptError:

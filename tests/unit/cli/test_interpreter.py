@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 _PROGRAM = """
-import gc
-from interp_cli.interpreter import end_at_once, imports_are_done, start_quickly
+import gc, sys
+from interp_cli.interpreter import exit_code_kept, imports_are_done, start_quickly
 
 class Garbage:
     def __del__(self):
@@ -35,9 +35,9 @@ def ended(program: str, **streams: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("code", [0, 3, 143])
-def test_threads_and_exit_functions_end_and_no_module_is_taken_down(code: int):
-    done = ended(f"{_PROGRAM}\nprint('the last line')\nend_at_once({code})")
+@pytest.mark.parametrize(("said", "code"), [("0", 0), ("3", 3), ("143", 143), ("None", 0), ("'a word'", 1)])
+def test_threads_and_exit_functions_end_and_no_module_is_taken_down(said: str, code: int):
+    done = ended(f"{_PROGRAM}\nprint('the last line')\nwith exit_code_kept():\n    sys.exit({said})")
     folder, *lines = done.stdout.splitlines()
     assert lines == ["the last line", "a thread", "an exit function"]
     assert not Path(folder).exists()
@@ -51,7 +51,9 @@ def test_ctrl_c_before_signals_are_handled_has_its_exit_code():
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
 def test_output_that_cannot_be_written_in_the_end_is_no_success():
-    program = "from interp_cli.interpreter import *; start_quickly(); print('text', end=''); end_at_once(0)"
+    program = (
+        "from interp_cli.interpreter import *; start_quickly(); print('text', end='')\nwith exit_code_kept(): exit(0)"
+    )
     with Path("/dev/full").open("w") as full:
         assert ended(program, stdout=full).returncode == 120
         line = [sys.executable, "-m", "interp_cli", "cite", "align"]

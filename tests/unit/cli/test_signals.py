@@ -166,7 +166,8 @@ def test_an_error_that_a_library_makes_of_an_interruption_is_one(monkeypatch, ca
     assert run(["runs", "list"]) == 143
     assert "interrupted" in (shown := capsys.readouterr().err)
     assert "defect" not in shown
-    assert run(["--debug", "runs", "list"]) == 143
+    monkeypatch.setenv("INTERP_DEBUG", "1")
+    assert run(["runs", "list"]) == 143
     assert "the library could not be set up" in capsys.readouterr().err
 
 

@@ -121,9 +121,19 @@ def test_the_last_run_of_an_empty_store_is_unknown(runs: RunStore):
         runs.get("last")
 
 
-def test_a_folder_holds_one_run(runs: RunStore, run: Run):
-    with pytest.raises(UsageError, match="holds a run already"):
-        runs.create("x", {}, path=run.path)
+def test_a_run_appears_as_a_whole_or_not_at_all(runs: RunStore, run: Run, monkeypatch):
+    seen = []
+
+    def synced(folder: Path) -> None:
+        seen.extend([[one.id for one in runs.runs()], runs.get("last").id, runs.latest_here().id, *runs.root.iterdir()])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("interp_registry.stores.artifact._sync_all", synced)
+    with pytest.raises(KeyboardInterrupt):
+        runs.create("x", {})
+    assert seen[:3] == [[run.id], run.id, run.id]
+    assert len(seen) == 5, "the folder that is being written"
+    assert list(runs.root.iterdir()) == [run.path]
 
 
 def test_a_running_run_is_not_removed_unless_forced(runs: RunStore, run: Run):

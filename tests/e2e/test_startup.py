@@ -1,5 +1,6 @@
 """Start-up is a feature: help never loads the heavy libraries, and costs little beyond typer and rich."""
 
+import math
 import os
 import resource
 import subprocess
@@ -22,15 +23,27 @@ HEAVY = {
 }
 
 
-def cpu_seconds(*command, runs=5, **environment):
-    """Least user plus system time of a process over some runs, which the load of the machine disturbs least."""
-    spent = []
-    for _ in range(runs):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, check=True, capture_output=True, env={**os.environ, **environment})
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(spent)
+TYPER_AND_RICH = ("-c", "import typer, rich.console")
+
+
+def cpu_seconds(*words, **environment):
+    """User plus system time of Python with these words; what it imports is compiled before, unless this is the first time."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run([sys.executable, *words], check=True, capture_output=True, env={**kept, **environment})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def check_ratio(limit, floor, *words, turns=20, **environment):
+    """The least CPU time, which the load of the machine disturbs least, is so many times that of the floor at most."""
+    least = least_floor = math.inf
+    for _ in range(turns):  # by turns, because the load changes
+        least_floor = min(least_floor, cpu_seconds(*floor))
+        least = min(least, cpu_seconds("-m", "interp_cli", *words, **environment))
+        if least <= limit * least_floor:
+            return
+    raise AssertionError(f"{least / least_floor:.2f} times the CPU time of {floor[-1]!r}")
 
 
 def imported_by(*words, shown=""):
@@ -53,16 +66,11 @@ def test_help_of_the_root_and_of_a_stage_loads_no_heavy_library():
 
 
 def test_help_costs_at_most_twice_the_cpu_time_of_importing_typer_and_rich():
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    floor = cpu_seconds(sys.executable, "-c", "import typer, rich.console")
-    ours = cpu_seconds(sys.executable, "-m", "interp_cli", "--help")
-    assert ours <= 2.0 * floor, f"{ours / floor:.2f} times the CPU time of importing typer and rich"
+    check_ratio(2.0, TYPER_AND_RICH, "--help")
 
 
 def test_help_of_a_method_with_stages_costs_at_most_three_times_the_cpu_time_of_importing_typer_and_rich():
-    floor = cpu_seconds(sys.executable, "-c", "import typer, rich.console")
-    ours = cpu_seconds(sys.executable, "-m", "interp_cli", "spd", "--help")
-    assert ours <= 3.0 * floor, f"{ours / floor:.2f} times the CPU time of importing typer and rich"
+    check_ratio(3.0, TYPER_AND_RICH, "spd", "--help")
 
 
 def test_help_of_the_root_imports_no_configuration_of_a_first_party_plugin():
@@ -80,16 +88,13 @@ def test_a_tab_costs_at_most_four_times_the_cpu_time_of_importing_typer_and_rich
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **tab})
     assert done.stdout.split() == ["lm-d32", "lm-d64", "lm-d96", "lm-d128"]
     assert {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()} & HEAVY == set()
-    floor = cpu_seconds(sys.executable, "-c", "import typer, rich.console")
-    ours = cpu_seconds(sys.executable, "-m", "interp_cli", **tab)
-    assert ours <= 4.0 * floor, f"{ours / floor:.2f} times the CPU time of importing typer and rich"
+    check_ratio(4.0, TYPER_AND_RICH, **tab)
 
 
 @pytest.mark.slow
 def test_a_command_on_a_model_costs_little_beyond_importing_what_loads_models():
-    floor = cpu_seconds(sys.executable, "-c", "from transformers.modeling_utils import PreTrainedModel", runs=2)
-    ours = cpu_seconds(sys.executable, "-m", "interp_cli", "extract", "lm-d32", "--limit", "4", runs=1)
-    assert ours <= 1.35 * floor, f"{ours / floor:.2f} times the CPU time of importing transformers' models"
+    floor = ("-c", "from transformers.modeling_utils import PreTrainedModel")
+    check_ratio(1.35, floor, "extract", "lm-d32", "--limit", "4", turns=4)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from interp_cli.interpreter import imports_are_done
 from interp_cli.launch.run_file import tell_launch
 from interp_cli.options import StageOptions
 from interp_cli.quiet import Silence
-from interp_cli.signals import StopFlag, stop_on_signals
+from interp_cli.signals import Interruption, StopFlag, stop_on_signals
 from interp_cli.system_sampler import sampled
 from interp_cli.tracking import track_result
 from interp_registry.config_io import Resolved, encode
@@ -292,14 +292,21 @@ def _resume_hint(run: Run, options: StageOptions) -> str:
 
 
 def run_child(shell: _Shell) -> Any:
-    """The function by which a stage runs another one as a child of its own run."""
+    """The function by which a stage runs another one as a child of its own run.
+
+    A child that a signal ends raises KeyboardInterrupt in its parent: a stage that notes the failures of items and goes on with
+    the next one must not take it for one.
+    """
 
     def start(parent: Context, name: str, config: Any) -> Run:
         _, stage = find_stage(name)
         details = {"parent": parent.run.id, "options": encode(shell.options)}
         store = RunStore(shell.layout.runs)
         run = _in_all(shell.processes, lambda: store.create(name, encode(config), None, (), details))
-        outcome = _run(stage, config, run, shell)
+        try:
+            outcome = _run(stage, config, run, shell)
+        except InterruptedRunError as err:
+            raise Interruption from err
         if shell.processes.world > 1:  # what the main process wrote is read by all
             from accelerate import PartialState
 

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["StopFlag", "stop_on_signals"]
+__all__ = ["Interruption", "StopFlag", "stop_on_signals"]
 
 
-class _Interrupted(KeyboardInterrupt):
+class Interruption(KeyboardInterrupt):
     """What a signal raises: no library's ``except Exception`` stops it.
 
     A class of its own because of a quirk of CPython: a plain KeyboardInterrupt that passes through ``exec`` of a string, as
@@ -70,7 +70,7 @@ class StopFlag:
         elif _exceptions_are_lost(frame):
             self._set_alarm(_SOON)
         else:
-            raise _Interrupted
+            raise Interruption
 
     def _set_alarm(self, seconds: float) -> None:
         before = signal.signal(signal.SIGALRM, self.handle)

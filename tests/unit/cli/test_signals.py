@@ -14,6 +14,7 @@ import pytest
 from interp_cli.__main__ import run
 from interp_cli.signals import stop_on_signals
 from interp_registry.errors import InterruptedRunError
+from interp_registry.stores.run import RunState, RunStore
 
 _PROGRAM = """
 import os, signal, sys
@@ -184,3 +185,11 @@ def test_the_run_that_is_being_opened_is_named_whatever_became_of_the_interrupti
     shown = " ".join(capsys.readouterr().err.split())
     assert "interp runs resume" in shown
     assert "defect" not in shown
+
+
+def test_a_signal_in_a_run_within_a_run_ends_both_and_begins_no_other(monkeypatch, capsys, own_home):
+    monkeypatch.setattr("interp_plugins.methods.spd.run._run_one", lambda *_: signal.raise_signal(signal.SIGTERM))
+    assert run(["spd", "run", "tms_5-2", "tms_5-2-id", "--quiet"]) == 143
+    parent, child = RunStore(own_home / "interp" / "runs").runs()
+    assert (parent.state, child.state) == (RunState.INTERRUPTED, RunState.INTERRUPTED)
+    assert f"interp runs resume {parent.id}" in " ".join(capsys.readouterr().err.split())

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from interp_cli.interpreter import exit_code_kept, start_quickly
-from interp_cli.signals import stop_on_signals
+from interp_cli.signals import Interruption, StopFlag, stop_on_signals
 from interp_registry.errors import InterpError, InterruptedRunError, ResourceError, UnknownNameError
 
 __all__ = ["main", "run", "show_any_text"]
@@ -16,6 +16,10 @@ __all__ = ["main", "run", "show_any_text"]
 def main() -> None:
     """Run ``interp`` with the process's arguments and exit."""
     start_quickly()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        )  # before the first line and after the last Ctrl-C ends the process in silence
     show_any_text(sys.stdout, sys.stderr)
     with exit_code_kept():
         sys.exit(run(sys.argv[1:]))
@@ -41,17 +45,24 @@ def run(argv: Sequence[str]) -> int:
     if "--debug" in words:
         os.environ["INTERP_DEBUG"] = "1"
         words = [word for index, word in enumerate(words) if word != "--debug" or "--" in words[:index]]
-    with stop_on_signals() as flag:
-        try:
-            code = _run_application(words)
-            sys.stdout.flush()
-        except Exception as err:  # noqa: BLE001 - the outermost seam: users see messages, not tracebacks
-            return _report(_interruption(err, flag.signum) or err)
-        except KeyboardInterrupt:
-            code = 128 + signal.SIGINT
-        if code == 128 + signal.SIGINT:  # typer too makes this of every KeyboardInterrupt, and says nothing
-            return _report(InterruptedRunError(flag.signum or signal.SIGINT))
-        return code
+    try:
+        with stop_on_signals() as flag:
+            return _run_handled(words, flag)
+    except KeyboardInterrupt as err:  # in the last moment, while what handled signals before is put back
+        return _report(InterruptedRunError(err.signum if isinstance(err, Interruption) else signal.SIGINT))
+
+
+def _run_handled(words: list[str], flag: StopFlag) -> int:
+    try:
+        code = _run_application(words)
+        sys.stdout.flush()
+    except Exception as err:  # noqa: BLE001 - the outermost seam: users see messages, not tracebacks
+        return _report(_interruption(err, flag.signum) or err)
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    if code == 128 + signal.SIGINT:  # typer too makes this of every KeyboardInterrupt, and says nothing
+        return _report(InterruptedRunError(flag.signum or signal.SIGINT))
+    return code
 
 
 def _interruption(err: Exception, signum: int | None) -> InterruptedRunError | None:

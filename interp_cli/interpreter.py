@@ -3,7 +3,6 @@
 import atexit
 import gc
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ _WHILE_IMPORTING = (100_000, 50, 1_000)
 _NOT_WRITTEN = 120
 """Python's own exit code for output that could not be written in the end."""
 
-_exit_code: int | None = None
+_exit_code = 1
 
 
 def start_quickly() -> None:
@@ -47,14 +46,10 @@ def exit_code_kept() -> Iterator[None]:
 
 
 def _end() -> None:
-    code = _code_of_the_last_error() if _exit_code is None else _exit_code
+    code = _exit_code
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError):  # a full disk, nobody reads, or it was closed
             code = code or _NOT_WRITTEN
     os._exit(code)
-
-
-def _code_of_the_last_error() -> int:
-    return 128 + signal.SIGINT if getattr(sys, "last_type", None) is KeyboardInterrupt else 1

@@ -18,7 +18,14 @@ class Interruption(KeyboardInterrupt):
 
     A class of its own because of a quirk of CPython: a plain KeyboardInterrupt that passes through ``exec`` of a string, as
     in the making of a dataclass, makes ``python -m`` die of SIGINT in the end, whatever exit code the program chose.
+
+    Args:
+        signum: The signal.
     """
+
+    def __init__(self, signum: int = signal.SIGINT) -> None:
+        self.signum = signum
+        super().__init__()
 
 
 _LEAST_SECONDS, _MOST_SECONDS = 10.0, 600.0
@@ -70,7 +77,7 @@ class StopFlag:
         elif _exceptions_are_lost(frame):
             self._set_alarm(_SOON)
         else:
-            raise Interruption
+            raise Interruption(self.signum or signal.SIGINT)
 
     def _set_alarm(self, seconds: float) -> None:
         before = signal.signal(signal.SIGALRM, self.handle)

@@ -52,14 +52,6 @@ def test_processes_that_start_runs_at_once_get_different_ones(folder: Path):
     assert all(run.result == run.config and run.problems() == [] for run in store.runs())
 
 
-def test_one_folder_becomes_one_run_only(folder: Path):
-    def work() -> None:
-        RunStore(folder).create("x", {}, path=folder / "run")
-
-    codes = wait_all([fork(work) for _ in range(4)])
-    assert codes.count(0) == 1
-
-
 def test_a_checkpoint_that_two_processes_write_is_one_of_the_two(folder: Path):
     def save(value: float) -> None:
         store = CheckpointStore(folder, keep_last=9)

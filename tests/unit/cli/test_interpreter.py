@@ -1,6 +1,7 @@
 """The process starts and ends quickly, and loses nothing by it."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -44,8 +45,7 @@ def test_threads_and_exit_functions_end_and_no_module_is_taken_down(said: str, c
     assert done.returncode == code
 
 
-def test_ctrl_c_before_signals_are_handled_has_its_exit_code():
-    assert ended(f"{_PROGRAM}\nraise KeyboardInterrupt", stderr=subprocess.DEVNULL).returncode == 130
+def test_an_error_that_nobody_handles_is_no_success():
     assert ended(f"{_PROGRAM}\nraise OSError", stderr=subprocess.DEVNULL).returncode == 1
 
 
@@ -60,3 +60,14 @@ def test_output_that_cannot_be_written_in_the_end_is_no_success():
         done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
+
+
+def test_ctrl_c_before_signals_are_handled_ends_the_command_in_silence():
+    program = """
+import os, signal
+import interp_cli.__main__ as cli
+cli.show_any_text = lambda *streams: os.kill(os.getpid(), signal.SIGINT)
+cli.main()
+"""
+    done = ended(program, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

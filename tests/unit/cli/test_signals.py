@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import weakref
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +194,15 @@ def test_a_signal_in_a_run_within_a_run_ends_both_and_begins_no_other(monkeypatc
     parent, child = RunStore(own_home / "interp" / "runs").runs()
     assert (parent.state, child.state) == (RunState.INTERRUPTED, RunState.INTERRUPTED)
     assert f"interp runs resume {parent.id}" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_signal_at_the_very_end_is_an_interruption_without_a_traceback(monkeypatch, capsys):
+    @contextmanager
+    def ends_late():
+        with stop_on_signals() as flag:
+            yield flag
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("interp_cli.__main__.stop_on_signals", ends_late)
+    assert run(["runs", "list"]) == 143
+    assert capsys.readouterr().err == "error interrupted\n"

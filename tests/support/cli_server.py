@@ -23,17 +23,25 @@ def main() -> None:
     """Import, then serve until the input ends."""
     gc.disable()
     import datasets  # noqa: F401
+    import plotly.graph_objects  # noqa: F401
     import pytest
+    import scipy.ndimage  # noqa: F401
     import timm  # noqa: F401
     import transformers  # noqa: F401
     from small_world import shrink_zoo
 
+    import interp_cli.commands
+    import interp_cli.dashboard
+    import interp_cli.execution
+    import interp_cli.report
     import interp_plugins.models.language
     import interp_plugins.models.timm  # noqa: F401
     from interp_cli.__main__ import main as interp
     from interp_registry.discovery import discover
 
-    discover()
+    for method in discover().methods.values():
+        for stage in method.stages:
+            stage.load_run()
     shrink_zoo(pytest.MonkeyPatch())
     gc.enable()
     gc.freeze()  # a fork that looks for garbage would copy every page

@@ -124,7 +124,7 @@ COMMANDS = {
     "demo": Command(("demo", "--limit", "32", "--captions", "1", "--permutations", "10"), long=True),
     "zoo build": Command(("zoo", "build", "--only", "lm-d32")),
     "zoo verify": Command(("zoo", "verify"), code=3, long=True),
-    "spd pretrain": Command(("spd", "pretrain", "tms_5-2", "--target.n_seeds", "8", "--target.steps", "2000")),
+    "spd pretrain": Command(("spd", "pretrain", "tms_5-2", "--target.n_seeds", "8", "--target.steps", "800")),
     "spd run": _SPD,
     "spd harvest": Command(("spd", "harvest", "last"), ["spd run"]),
     "spd cluster": Command(("spd", "cluster", "last"), ["spd run"]),

@@ -30,10 +30,6 @@ def main() -> None:
     import transformers  # noqa: F401
     from small_world import shrink_zoo
 
-    import interp_cli.commands
-    import interp_cli.dashboard
-    import interp_cli.execution
-    import interp_cli.report
     import interp_plugins.models.language
     import interp_plugins.models.timm  # noqa: F401
     from interp_cli.__main__ import main as interp

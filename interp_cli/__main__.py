@@ -17,9 +17,8 @@ def main() -> None:
     """Run ``interp`` with the process's arguments and exit."""
     start_quickly()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        )  # before the first line and after the last Ctrl-C ends the process in silence
+        # before the first line and after the last one Ctrl-C ends the process in silence
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     show_any_text(sys.stdout, sys.stderr)
     with exit_code_kept():
         sys.exit(run(sys.argv[1:]))

@@ -306,7 +306,7 @@ def run_child(shell: _Shell) -> Any:
         try:
             outcome = _run(stage, config, run, shell)
         except InterruptedRunError as err:
-            raise Interruption from err
+            raise Interruption(err.signum) from err
         if shell.processes.world > 1:  # what the main process wrote is read by all
             from accelerate import PartialState
 

@@ -15,6 +15,7 @@ _WHILE_IMPORTING = (100_000, 50, 1_000)
 _NOT_WRITTEN = 120
 """Python's own exit code for output that could not be written in the end."""
 
+_usual = gc.get_threshold()
 _exit_code = 1
 
 
@@ -31,7 +32,7 @@ def imports_are_done() -> None:
     """Leave what was imported alone for good, and collect garbage as usual from now on."""
     if gc.get_threshold() == _WHILE_IMPORTING:
         gc.freeze()
-        gc.set_threshold(700, 10, 10)
+        gc.set_threshold(*_usual)
 
 
 @contextmanager

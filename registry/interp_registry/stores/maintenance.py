@@ -140,7 +140,7 @@ def repair(path: Path, check: Check = "full") -> list[Problem]:
 
 def verify_runs(runs: Path) -> Iterator[Problem]:
     """What is wrong with sealed runs and their checkpoints."""
-    for path in sorted(record.parent for record in runs.glob("[!.]*/record.json")):
+    for path in RunStore(runs).folders():
         try:
             found = Run(path).problems()
         except CorruptError as err:

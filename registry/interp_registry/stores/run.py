@@ -280,13 +280,13 @@ class RunStore:
                 (folder / name).write_bytes(record_bytes(content))
         return Run(self.root / identity)
 
-    def _folders(self) -> list[Path]:
+    def folders(self) -> list[Path]:
         """All runs' folders, oldest first, without those that are still being written."""
         return sorted(path.parent for path in self.root.glob(f"[!.]*/{_RECORD}"))
 
     def runs(self) -> Iterator[Run]:
         """All runs, oldest first; folders that are none, or whose record is corrupt, are left out."""
-        for path in self._folders():
+        for path in self.folders():
             try:
                 yield Run(path)
             except CorruptError:
@@ -303,7 +303,7 @@ class RunStore:
         """
         if "/" in name and (Path(name) / _RECORD).is_file():
             return Run(Path(name))
-        folders = {path.name: path for path in self._folders()}
+        folders = {path.name: path for path in self.folders()}
         if name == "last" and folders:
             return Run(next(path for path in reversed(folders.values()) if not _started_by(path, folders)))
         return Run(folders[choose_id("run", name, folders, str(self.root))])
@@ -311,7 +311,7 @@ class RunStore:
     def latest_here(self) -> Run | None:
         """The latest run that this process has made or gone on with, among the latest of all; None when there is none."""
         here = {"host": host_name(), "pid": os.getpid(), "process_start": process_start(os.getpid())}
-        for path in self._folders()[: -_LATEST - 1 : -1]:
+        for path in self.folders()[: -_LATEST - 1 : -1]:
             try:
                 run = Run(path)
                 if here.items() <= run.status.items():
